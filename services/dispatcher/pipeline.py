@@ -1,0 +1,235 @@
+"""Boundary -> grid -> what is there -> catalogue -> coverage -> messages, round after round."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import requests
+import shapely
+import structlog
+from pyproj import Transformer
+
+from landpatch.celery import send
+from landpatch.coverage import (
+    Coverage,
+    Scene,
+    drop_reprocessed,
+    dump_scenes,
+    load_scenes,
+    measure_coverage,
+    plan_first_round,
+    plan_next_round,
+)
+from landpatch.grid import CRS, PATCH_SIZE_M, Patch, lay_grid, patch_boxes
+from landpatch.inventory import take_inventory
+from landpatch.layout import RegionLayout
+from landpatch.ledger import Ledger, Outcome
+from landpatch.messages import (
+    AdvanceRegion,
+    CutScene,
+    FetchLabels,
+    PatchWork,
+    PlanRegion,
+    RegionRequest,
+    SceneRef,
+    SettlePatches,
+    WriteIndex,
+)
+from landpatch.settings import Settings
+from landpatch.sources.gisco import fetch_boundaries, pick_region
+from landpatch.sources.odata import find_scenes
+from landpatch.storage import Store
+
+LABEL_BLOCK_CELLS = 16
+"""Cells along a side of a label block: 4000 pixels, below the usual limit of an ImageServer (4100)."""
+SETTLE_BATCH = 64
+"""Patches in a message that asks to write what there is."""
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Plans regions. Holds no state of its own: everything is in the ledger and in the store."""
+
+    def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
+        """store: the destination. session: for the boundary service and the catalogue."""
+        self.settings = settings
+        self.store = store
+        self.ledger = ledger
+        self.session = session
+
+    def plan(self, message: PlanRegion) -> None:
+        """Begin a region; the same message again changes nothing."""
+        request, run = message.request, message.run
+        facts = self.ledger.facts(request.key)
+        if facts.get("run") != run or facts.get("state") not in {"queued", "planning"}:
+            return
+        self.ledger.note(request.key, state="planning", message="looking what is there")
+        patches = self._patches(request)
+        layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
+        inventory = take_inventory(self.store, layout, edition=None)
+        recipe = request.image_recipe(self.settings.source)
+        names = {patch.name for patch in patches}
+        images = {
+            name: Outcome("complete" if self._is_complete(f.valid_fraction, f.clear_fraction) else "partial")
+            for name, f in inventory.images.items()
+            if name in names and f.recipe == recipe
+        }
+        labels = {
+            name: Outcome("complete")
+            for name, found in inventory.labels.items()
+            if name in names and found.edition == request.label_year
+        }
+        self.ledger.record(request.key, "images", images)
+        self.ledger.record(request.key, "labels", labels)
+        self.ledger.note(
+            request.key,
+            patches=len(patches),
+            labels=len(patches) if request.label_year else 0,
+            kept_images=len(images),
+            kept_labels=len(labels),
+        )
+        if request.label_year:
+            self._send_labels(request, run, [patch for patch in patches if patch.name not in labels])
+        wanted = [patch.name for patch in patches if patch.name not in images]
+        if wanted:
+            self.ledger.note(request.key, message="asking the catalogue")
+            scenes = self._find_scenes(request, patches)
+            self.ledger.keep_scenes(request.key, dump_scenes(scenes))
+            coverage = measure_coverage(patches, scenes)
+            self._open_round(request, run, 1, coverage, plan_first_round(coverage, wanted), wanted)
+        else:
+            self.ledger.open_round(request.key, run, 1, [])
+            self.ledger.mark_sent(request.key, 1)
+        self.ledger.note(request.key, message="")
+        # Whatever is still pending says so itself; this is for a region with nothing to do.
+        send(AdvanceRegion(run=run, nuts=request.nuts, year=request.year, round=1))
+
+    def advance(self, message: AdvanceRegion) -> None:
+        """Plan the next round when the last is over; hand over to the indexer when all is over."""
+        region = message.region
+        facts = self.ledger.facts(region)
+        if facts.get("run") != message.run or facts.get("state") != "cutting":
+            return
+        if self.ledger.pending(region, "images"):
+            return
+        request = RegionRequest.model_validate_json(facts["request"])
+        done = self.ledger.outcomes(region, "images")
+        patches = self._patches(request)
+        unsettled = [patch.name for patch in patches if patch.name not in done]
+        if unsettled:
+            scenes = load_scenes(self.ledger.scenes(region))
+            coverage = measure_coverage(patches, scenes)
+            tried = self.ledger.tried(region)
+            used = {name: tried.get(name, []) for name in unsettled}
+            plan = plan_next_round(coverage, used, self.settings.max_products)
+            self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled)
+        elif not self.ledger.pending(region, "labels"):
+            self.ledger.note(region, state="indexing")
+            send(WriteIndex(run=message.run, request=request))
+
+    def _is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
+        return valid_fraction >= self.settings.valid_share and clear_fraction >= self.settings.clear_share
+
+    def _patches(self, request: RegionRequest) -> list[Patch]:
+        region = pick_region(fetch_boundaries(self.settings.nuts_url, self.session), request.nuts)
+        return lay_grid(region.boundary, request.cover)
+
+    def _find_scenes(self, request: RegionRequest, patches: Sequence[Patch]) -> list[Scene]:
+        to_lonlat = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
+        hull = shapely.segmentize(shapely.union_all(patch_boxes(list(patches))).convex_hull, 5000)
+        area = shapely.transform(hull, lambda xy: np.column_stack(to_lonlat.transform(xy[:, 0], xy[:, 1])))
+        findings = find_scenes(
+            self.settings.odata_url, self.session, area, request.start, request.end, request.max_cloud
+        )
+        scenes = drop_reprocessed(findings.scenes)
+        self.ledger.note(
+            request.key,
+            catalogue_products=len(findings.scenes),
+            catalogue_offline=findings.offline,
+            catalogue_unusable=findings.unusable,
+            catalogue_superseded=len(findings.scenes) - len(scenes),
+            catalogue_requests=findings.requests,
+        )
+        log.info("catalogue asked", region=request.key, found=len(findings.scenes), kept=len(scenes))
+        return scenes
+
+    def _open_round(
+        self,
+        request: RegionRequest,
+        run: str,
+        number: int,
+        coverage: Coverage,
+        plan: Mapping[str, str],
+        wanted: Iterable[str],
+    ) -> None:
+        """Send the messages of a round: one a product, and one a batch of patches without a next one."""
+        scenes = {scene.id: scene for scene in coverage.scenes}
+        earlier = self._earlier(request.key, scenes)
+        cuts: dict[str, list[str]] = defaultdict(list)
+        for name, scene_id in plan.items():
+            cuts[scene_id].append(name)
+        rest = [name for name in wanted if name not in plan]
+        header = {
+            "run": run,
+            "nuts": request.nuts,
+            "year": request.year,
+            "round": number,
+            "recipe": request.image_recipe(self.settings.source),
+        }
+        messages: dict[str, CutScene | SettlePatches] = {}
+        for scene_id, names in sorted(cuts.items()):
+            work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in sorted(names))
+            messages[f"{number}:{scene_id}"] = CutScene(
+                **header, scene=_refer(scenes[scene_id]), patches=work
+            )
+        rest.sort()
+        for block, begin in enumerate(range(0, len(rest), SETTLE_BATCH)):
+            batch = rest[begin : begin + SETTLE_BATCH]
+            work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in batch)
+            messages[f"{number}:settle-{block}"] = SettlePatches(**header, block=block, patches=work)
+        if not self.ledger.open_round(request.key, run, number, list(messages)):
+            return
+        tried = self.ledger.tried(request.key)
+        self.ledger.set_tried(
+            request.key,
+            {name: list(dict.fromkeys([*tried.get(name, []), scene])) for name, scene in plan.items()},
+        )
+        for message in messages.values():
+            send(message)
+        self.ledger.mark_sent(request.key, number)
+        log.info("round sent", region=request.key, round=number, products=len(cuts), settled=len(rest))
+
+    def _earlier(self, region: str, scenes: Mapping[str, Scene]) -> dict[str, tuple[SceneRef, ...]]:
+        """By patch: the scenes whose observations are kept, in the order in which they were tried."""
+        kept = self.ledger.kept_observations(region)
+        return {
+            name: tuple(_refer(scenes[scene_id]) for scene_id in tried if (name, scene_id) in kept)
+            for name, tried in self.ledger.tried(region).items()
+        }
+
+    def _send_labels(self, request: RegionRequest, run: str, patches: Sequence[Patch]) -> None:
+        blocks: dict[tuple[int, int], list[str]] = defaultdict(list)
+        side_m = LABEL_BLOCK_CELLS * PATCH_SIZE_M
+        west = min((patch.xmin for patch in patches), default=0)
+        south = min((patch.ymin for patch in patches), default=0)
+        for patch in patches:
+            blocks[(patch.xmin - west) // side_m, (patch.ymin - south) // side_m].append(patch.name)
+        self.ledger.add_pending(request.key, "labels", map(str, range(len(blocks))))
+        for number, names in enumerate(blocks.values()):
+            send(
+                FetchLabels(
+                    run=run,
+                    nuts=request.nuts,
+                    year=request.year,
+                    round=1,
+                    label_year=request.label_year,
+                    block=number,
+                    patches=tuple(names),
+                )
+            )
+
+
+def _refer(scene: Scene) -> SceneRef:
+    return SceneRef(
+        id=scene.id, name=scene.name, s3_path=scene.s3_path, sensed=scene.sensed, baseline=scene.baseline
+    )

@@ -1,0 +1,150 @@
+"""Bands into memory -> observations -> composite -> GeoTIFF -> store -> ledger."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from landpatch.celery import send
+from landpatch.codec import decode_image, decode_observation, encode_image, encode_observation
+from landpatch.composite import Composite, Observation, compose_best
+from landpatch.errors import PermanentError
+from landpatch.grid import Patch, parse_patch
+from landpatch.layout import RegionLayout
+from landpatch.ledger import Ledger, Outcome, Work
+from landpatch.messages import AdvanceRegion, CutScene, PatchWork, SceneRef, SettlePatches
+from landpatch.radiometry import add_indices
+from landpatch.settings import Settings
+from landpatch.sources.eodata import EOData
+from landpatch.storage import Store
+from services.image_worker.bands import download
+from services.image_worker.cut import cut_patches
+
+log = structlog.get_logger()
+
+
+class ImageWorker:
+    """Cuts patches. Holds no state of its own: everything is in the ledger and in the store."""
+
+    def __init__(self, settings: Settings, store: Store, eodata: EOData, ledger: Ledger) -> None:
+        """store: the destination. eodata: the source, with a client of its own."""
+        self.settings = settings
+        self.store = store
+        self.eodata = eodata
+        self.ledger = ledger
+
+    def cut(self, message: CutScene) -> None:
+        """Cut the patches of a message; write those that are complete, keep what shows the others."""
+        task = f"{message.round}:{message.scene.id}"
+        if not self._is_wanted(message, task):
+            return
+        files = download(self.eodata, message.scene.s3_path, message.scene.name)
+        works = {work.name: work for work in message.patches}
+        patches = [parse_patch(name) for name in works]
+        for patch, observation in cut_patches(files, message.scene.id, patches, self.settings.window_pixels):
+            if observation is not None:
+                self._take(message, patch, works[patch.name], observation)
+        self._finish(message, task, Work(files.bytes_downloaded, files.requests, message.scene.name))
+
+    def _take(self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation) -> None:
+        layout = self._layout(message)
+        scenes = (*work.earlier, message.scene)
+        composite = compose_best([*self._kept(layout, work), observation])
+        if self._is_complete(composite):
+            self._write(message, patch, scenes, composite, "complete")
+        else:
+            self.store.put(layout.observation(patch.name, message.scene.id), encode_observation(observation))
+            self.ledger.keep_observation(message.region, patch.name, message.scene.id)
+
+    def settle(self, message: SettlePatches) -> None:
+        """Write what there is of patches that have used up their products."""
+        task = f"{message.round}:settle-{message.block}"
+        if not self._is_wanted(message, task):
+            return
+        for work in message.patches:
+            observations = self._kept(self._layout(message), work)
+            if observations:
+                composite = compose_best(observations)
+                state = "complete" if self._is_complete(composite) else "partial"
+                self._write(message, parse_patch(work.name), work.earlier, composite, state)
+            else:
+                self._record_absent(message, work)
+        self._finish(message, task, Work())
+
+    def give_up(self, message: CutScene | SettlePatches, reason: str) -> None:
+        """Record that a task cannot be done; its patches go on without it."""
+        if isinstance(message, CutScene):
+            task = f"{message.round}:{message.scene.id}"
+            self._finish(message, task, Work(product=message.scene.name, failure=reason))
+            return
+        done = self.ledger.outcomes(message.region, "images")
+        rest = {work.name: Outcome("failed", reason) for work in message.patches if work.name not in done}
+        self.ledger.record(message.region, "images", rest)
+        self._finish(message, f"{message.round}:settle-{message.block}", Work(failure=reason))
+
+    def _is_wanted(self, message: CutScene | SettlePatches, task: str) -> bool:
+        return self.ledger.is_current(message) and self.ledger.is_pending(message.region, "images", task)
+
+    def _layout(self, message: CutScene | SettlePatches) -> RegionLayout:
+        return RegionLayout(self.settings.prefix, message.nuts, message.year)
+
+    def _is_complete(self, composite: Composite) -> bool:
+        return (
+            composite.valid_fraction >= self.settings.valid_share
+            and composite.clear_fraction >= self.settings.clear_share
+        )
+
+    def _kept(self, layout: RegionLayout, work: PatchWork) -> list[Observation]:
+        """The observations of a patch that earlier rounds have kept, in order."""
+        observations = []
+        for scene in work.earlier:
+            data = self.store.get(layout.observation(work.name, scene.id))
+            if data is None:
+                raise PermanentError(f"{work.name}: the observation of {scene.name} is gone")
+            observations.append(decode_observation(data, scene.id))
+        return observations
+
+    def _write(
+        self,
+        message: CutScene | SettlePatches,
+        patch: Patch,
+        scenes: Sequence[SceneRef],
+        composite: Composite,
+        state: str,
+    ) -> None:
+        tags = {
+            "SOURCE": self.settings.source,
+            "RECIPE": message.recipe,
+            "PRODUCTS": ",".join(scene.name for scene in scenes),
+            "SENSING_DATES": ",".join(scene.sensed.strftime("%Y-%m-%dT%H:%M:%SZ") for scene in scenes),
+            "BASELINES": ",".join(f"{scene.baseline[0]:02d}.{scene.baseline[1]:02d}" for scene in scenes),
+            "SHARES": ",".join(f"{share:.6f}" for share in composite.shares(len(scenes))),
+            "VALID_FRACTION": f"{composite.valid_fraction:.6f}",
+            "CLEAR_FRACTION": f"{composite.clear_fraction:.6f}",
+        }
+        data = encode_image(add_indices(composite.reflectance), patch, tags)
+        decode_image(data, patch)
+        layout = self._layout(message)
+        self.store.put(layout.image(patch.name), data, "image/tiff")
+        self.ledger.record(
+            message.region, "images", {patch.name: Outcome("complete" if state == "complete" else "partial")}
+        )
+
+    def _record_absent(self, message: SettlePatches, work: PatchWork) -> None:
+        """A patch without an observation is missing, or failed when a product of it could not be read."""
+        tried = self.ledger.tried(message.region).get(work.name, [])
+        done = self.ledger.work(message.region)
+        faults = [
+            entry.failure for task, entry in done.items() if entry.failure and task.split(":")[-1] in tried
+        ]
+        if faults:
+            outcome = Outcome("failed", faults[-1])
+        elif tried:
+            outcome = Outcome("missing", f"no valid pixel in any of {len(tried)} products")
+        else:
+            outcome = Outcome("missing", "no product in the catalogue covers it")
+        self.ledger.record(message.region, "images", {work.name: outcome})
+
+    def _finish(self, message: CutScene | SettlePatches, task: str, work: Work) -> None:
+        if self.ledger.finish(message, "images", task, work):
+            send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=message.round))
+        log.info("images task done", region=message.region, task=task, patches=len(message.patches))

@@ -1,0 +1,36 @@
+"""The image worker: cuts all patches of a message out of one product."""
+
+from functools import lru_cache
+
+from landpatch.celery import declare_task, make_app
+from landpatch.ledger import open_ledger
+from landpatch.messages import CutScene, SettlePatches
+from landpatch.settings import load_settings
+from landpatch.sources.eodata import open_eodata
+from landpatch.storage import open_store
+from services.image_worker.pipeline import ImageWorker
+
+app = make_app("services.image_worker")
+
+
+@lru_cache(maxsize=1)
+def _worker() -> ImageWorker:
+    """Made in the worker's child, never before the fork."""
+    settings = load_settings()
+    return ImageWorker(settings, open_store(settings), open_eodata(settings), open_ledger(settings))
+
+
+def _give_up(message: CutScene | SettlePatches, reason: str) -> None:
+    _worker().give_up(message, reason)
+
+
+@declare_task(app, CutScene, _give_up)
+def cut_scene(message: CutScene) -> None:
+    """Download a product's bands once, cut every patch of the message, write the complete ones."""
+    _worker().cut(message)
+
+
+@declare_task(app, SettlePatches, _give_up)
+def settle_patches(message: SettlePatches) -> None:
+    """Write what there is of patches whose products are used up."""
+    _worker().settle(message)

@@ -1,0 +1,130 @@
+"""What is in the store, and the ledger's reasons for what is not -> the three index files."""
+
+import json
+
+import requests
+import structlog
+
+from landpatch.grid import lay_grid
+from landpatch.index import (
+    ImageFacts,
+    LabelFacts,
+    PatchRow,
+    build_filename2bbox,
+    build_normalization,
+    build_patches,
+)
+from landpatch.inventory import take_inventory
+from landpatch.layout import RegionLayout
+from landpatch.ledger import Ledger, Outcome
+from landpatch.messages import RegionRequest, WriteIndex
+from landpatch.settings import Settings
+from landpatch.sources.gisco import fetch_boundaries, pick_region
+from landpatch.storage import Store
+
+log = structlog.get_logger()
+
+
+class Indexer:
+    """Writes indexes. Holds no state of its own."""
+
+    def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
+        """store: the destination. session: for the boundary service."""
+        self.settings = settings
+        self.store = store
+        self.ledger = ledger
+        self.session = session
+
+    def write(self, message: WriteIndex) -> None:
+        """Index a region; the same message again writes the same bytes."""
+        request = message.request
+        facts = self.ledger.facts(request.key)
+        if facts.get("run") != message.run or facts.get("state") == "done":
+            return
+        layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
+        rows = self._rows(request, layout)
+        parquet = "application/vnd.apache.parquet"
+        self.store.put(layout.patches, build_patches(rows), parquet)
+        self.store.put(layout.normalization, build_normalization(rows), "application/yaml")
+        self.store.put(layout.filename2bbox, build_filename2bbox(rows), parquet)
+        for leftover in self.store.find(layout.observations):
+            self.store.delete(leftover.key)
+        self.ledger.note(
+            request.key, state="done", message="", result=json.dumps(self._summarise(request, layout, rows))
+        )
+        log.info("indexed", region=request.key, patches=len(rows))
+
+    def _rows(self, request: RegionRequest, layout: RegionLayout) -> list[PatchRow]:
+        region = pick_region(fetch_boundaries(self.settings.nuts_url, self.session), request.nuts)
+        patches = lay_grid(region.boundary, request.cover)
+        inventory = take_inventory(self.store, layout, request.label_year)
+        images = self.ledger.outcomes(request.key, "images")
+        labels = self.ledger.outcomes(request.key, "labels")
+        recipe = request.image_recipe(self.settings.source)
+        return [
+            self._row(
+                patch.name,
+                inventory.images.get(patch.name),
+                inventory.labels.get(patch.name) if request.label_year else None,
+                images.get(patch.name),
+                labels.get(patch.name),
+                (recipe, request.label_year),
+            )
+            for patch in patches
+        ]
+
+    def _row(
+        self,
+        patch: str,
+        image: ImageFacts | None,
+        label: LabelFacts | None,
+        image_outcome: Outcome | None,
+        label_outcome: Outcome | None,
+        wanted: tuple[str, int | None],
+    ) -> PatchRow:
+        """The store decides what is there; the ledger only says why something is not."""
+        recipe, edition = wanted
+        if image is not None and image.recipe != recipe:
+            image = None
+        if label is not None and label.edition != edition:
+            label = None
+        if image is not None:
+            whole = image.valid_fraction >= self.settings.valid_share
+            whole = whole and image.clear_fraction >= self.settings.clear_share
+            state, reason = ("complete", "") if whole else ("partial", "")
+        elif image_outcome is not None and image_outcome.state in {"missing", "failed"}:
+            state, reason = image_outcome.state, image_outcome.reason
+        else:
+            state, reason = "failed", "the image is not in the store, or is not whole"
+        label_reason = ""
+        if label is None:
+            label_reason = "not asked for" if edition is None else "the label is not in the store"
+            if label_outcome is not None and label_outcome.reason:
+                label_reason = label_outcome.reason
+        return PatchRow(patch, state, reason, image, label, label_reason)
+
+    def _summarise(
+        self, request: RegionRequest, layout: RegionLayout, rows: list[PatchRow]
+    ) -> dict[str, object]:
+        work = self.ledger.work(request.key).values()
+        facts = self.ledger.facts(request.key)
+        missing = [
+            {"patch": row.patch, "reason": row.reason or f"label: {row.label_reason}"}
+            for row in rows
+            if row.image is None or (row.label is None and request.label_year is not None)
+        ]
+        products = sorted({name for row in rows if row.image is not None for name in row.image.products})
+        return {
+            "region": request.nuts,
+            "year": request.year,
+            "patches": len(rows),
+            "images": sum(row.image is not None for row in rows),
+            "labels": sum(row.label is not None for row in rows),
+            "complete": sum(row.state == "complete" for row in rows),
+            "partial": sum(row.state == "partial" for row in rows),
+            "missing": missing,
+            "products": products,
+            "bytes_downloaded": sum(entry.bytes_downloaded for entry in work),
+            "requests": sum(entry.requests for entry in work) + int(facts.get("catalogue_requests", 0)),
+            "index": self.store.url(layout.filename2bbox),
+        }

@@ -1,0 +1,62 @@
+"""exportImage window -> classes -> one .npy a patch -> store -> ledger."""
+
+import requests
+import structlog
+
+from landpatch.celery import send
+from landpatch.codec import encode_label
+from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, parse_patch
+from landpatch.layout import RegionLayout
+from landpatch.ledger import Ledger, Outcome, Work
+from landpatch.messages import AdvanceRegion, FetchLabels
+from landpatch.settings import Settings
+from landpatch.sources.clcplus import fetch_classes
+from landpatch.storage import Store
+
+log = structlog.get_logger()
+
+
+class LabelWorker:
+    """Fetches labels. Holds no state of its own: everything is in the ledger and in the store."""
+
+    def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
+        """store: the destination. session: for the label service."""
+        self.settings = settings
+        self.store = store
+        self.ledger = ledger
+        self.session = session
+
+    def fetch(self, message: FetchLabels) -> None:
+        """Fetch one window over all patches of the block; write each patch's part of it."""
+        task = str(message.block)
+        if not self.ledger.is_current(message) or not self.ledger.is_pending(message.region, "labels", task):
+            return
+        patches = [parse_patch(name) for name in message.patches]
+        west = min(patch.xmin for patch in patches)
+        north = max(patch.bounds[3] for patch in patches)
+        east = max(patch.bounds[2] for patch in patches)
+        south = min(patch.ymin for patch in patches)
+        classes = fetch_classes(
+            self.settings.clcplus_url, self.session, message.label_year, (west, south, east, north)
+        )
+        layout = RegionLayout(self.settings.prefix, message.nuts, message.year)
+        for patch in patches:
+            col = (patch.xmin - west) // PIXEL_SIZE_M
+            row = (north - patch.bounds[3]) // PIXEL_SIZE_M
+            part = classes[row : row + PATCH_SIZE_PX, col : col + PATCH_SIZE_PX]
+            self.store.put(layout.label(patch.name), encode_label(part))
+            self.ledger.record(message.region, "labels", {patch.name: Outcome("complete")})
+        self._finish(message, Work(requests=1))
+
+    def give_up(self, message: FetchLabels, reason: str) -> None:
+        """Record why these labels cannot be had; the region goes on without them."""
+        self.ledger.record(
+            message.region, "labels", {name: Outcome("failed", reason) for name in message.patches}
+        )
+        self._finish(message, Work(failure=reason))
+
+    def _finish(self, message: FetchLabels, work: Work) -> None:
+        if self.ledger.finish(message, "labels", str(message.block), work):
+            current = int(self.ledger.facts(message.region).get("round", "0"))
+            send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=current))
+        log.info("labels task done", region=message.region, block=message.block, patches=len(message.patches))

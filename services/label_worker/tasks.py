@@ -1,0 +1,30 @@
+"""The label worker: fetches the labels of a block of patches."""
+
+from functools import lru_cache
+
+from landpatch.celery import declare_task, make_app
+from landpatch.ledger import open_ledger
+from landpatch.messages import FetchLabels
+from landpatch.settings import load_settings
+from landpatch.sources.http import make_session
+from landpatch.storage import open_store
+from services.label_worker.pipeline import LabelWorker
+
+app = make_app("services.label_worker")
+
+
+@lru_cache(maxsize=1)
+def _worker() -> LabelWorker:
+    """Made in the worker's child, never before the fork."""
+    settings = load_settings()
+    return LabelWorker(settings, open_store(settings), open_ledger(settings), make_session())
+
+
+def _give_up(message: FetchLabels, reason: str) -> None:
+    _worker().give_up(message, reason)
+
+
+@declare_task(app, FetchLabels, _give_up)
+def fetch_labels(message: FetchLabels) -> None:
+    """Fetch one window for the block and cut its labels."""
+    _worker().fetch(message)

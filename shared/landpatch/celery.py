@@ -1,0 +1,129 @@
+"""The Celery apps of the services: one configuration, one way to declare a task."""
+
+import random
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import structlog
+from celery import Celery, Task
+from pydantic import ValidationError
+
+from landpatch.errors import ConfigurationError, PermanentError, TransientError
+from landpatch.messages import (
+    AdvanceRegion,
+    CutScene,
+    FetchLabels,
+    Message,
+    PlanRegion,
+    SettlePatches,
+    WriteIndex,
+)
+from landpatch.settings import Settings, load_settings
+
+TASKS: dict[type[Message], tuple[str, str]] = {
+    PlanRegion: ("dispatch.plan_region", "dispatch"),
+    AdvanceRegion: ("dispatch.advance_region", "dispatch"),
+    CutScene: ("images.cut_scene", "images"),
+    SettlePatches: ("images.settle_patches", "images"),
+    FetchLabels: ("labels.fetch_labels", "labels"),
+    WriteIndex: ("index.write_index", "index"),
+}
+"""Task name and queue of each message."""
+
+HARD_LIMIT_S = 3600
+VISIBILITY_TIMEOUT_S = 2 * HARD_LIMIT_S
+"""Above the hard time limit: a task that is still running is never delivered again."""
+MAX_RETRIES = 4
+
+log = structlog.get_logger()
+M = TypeVar("M", bound=Message)
+
+
+def make_app(name: str, settings: Settings | None = None) -> Celery:
+    """A Celery app of this system. Raises ConfigurationError when no Redis is named."""
+    settings = settings or load_settings()
+    if settings.redis_url is None:
+        raise ConfigurationError(
+            "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
+        )
+    app = Celery(name, broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_time_limit=HARD_LIMIT_S,
+        task_soft_time_limit=HARD_LIMIT_S - 60,
+        task_create_missing_queues=True,
+        task_send_sent_event=True,
+        worker_send_task_events=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_enable_remote_control=True,
+        worker_soft_shutdown_timeout=30,
+        worker_hijack_root_logger=True,
+        broker_connection_retry_on_startup=True,
+        # https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "socket_timeout": 60,
+            "socket_connect_timeout": 10,
+            "socket_keepalive": True,
+            "health_check_interval": 30,
+        },
+        visibility_timeout=VISIBILITY_TIMEOUT_S,
+    )
+    return app
+
+
+@lru_cache(maxsize=1)
+def _sender() -> Celery:
+    return make_app("landpatch.sender")
+
+
+def send(message: Message) -> None:
+    """Put a message on its queue."""
+    name, queue = TASKS[type(message)]
+    _sender().send_task(name, kwargs={"message": message.model_dump(mode="json")}, queue=queue)
+
+
+def declare_task(
+    app: Celery, message_type: type[M], give_up: Callable[[M, str], None]
+) -> Callable[[Callable[[M], None]], Task]:
+    """Make a function of a message a task of its queue.
+
+    A TransientError is tried again, with growing pauses; when that does not help, or after a
+    PermanentError or a ConfigurationError, `give_up` records the reason and the work goes on without.
+    """
+    name, _ = TASKS[message_type]
+
+    def decorate(body: Callable[[M], None]) -> Task:
+        def run(self: Task, message: dict[str, Any]) -> None:
+            try:
+                parsed = message_type.model_validate(message)
+            except ValidationError as error:
+                faults = [(fault["loc"], fault["type"]) for fault in error.errors()]
+                log.error("message refused", task=name, faults=faults)
+                return
+            try:
+                body(parsed)
+            except (PermanentError, ConfigurationError) as error:
+                log.error("gave up", task=name, reason=str(error))
+                give_up(parsed, str(error))
+            except TransientError as error:
+                if self.request.retries >= MAX_RETRIES:
+                    log.error("gave up after retries", task=name, reason=str(error))
+                    give_up(parsed, str(error))
+                    return
+                pause_s = min(2.0 ** (self.request.retries + 1), 60) * random.uniform(0.8, 1.2)  # noqa: S311
+                log.warning("will try again", task=name, reason=str(error), pause_s=round(pause_s, 1))
+                raise self.retry(exc=error, countdown=pause_s, max_retries=MAX_RETRIES) from error
+
+        run.__name__ = body.__name__
+        run.__doc__ = body.__doc__
+        task: Task = app.task(name=name, bind=True, max_retries=MAX_RETRIES)(run)
+        return task
+
+    return decorate

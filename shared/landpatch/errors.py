@@ -1,0 +1,36 @@
+"""The errors of landpatch, named by what is done with them.
+
+    LandpatchError
+    ├── TransientError        the queue tries again later
+    ├── PermanentError        recorded with its reason; the work goes on without
+    └── ConfigurationError    stops at the start; the user mends the request or the settings
+        └── RequestError      the request itself is wrong
+    InfrastructureError is a TransientError: Redis or the store cannot be reached.
+
+Third-party exceptions are translated where they enter: no module but the one that talks to a
+service knows that service's exceptions.
+"""
+
+
+class LandpatchError(Exception):
+    """Base of all errors that landpatch raises on purpose; its text is one line for a person."""
+
+
+class TransientError(LandpatchError):
+    """May pass by itself: time-outs, throttling, a server that is restarting."""
+
+
+class InfrastructureError(TransientError):
+    """Redis or the destination store cannot be reached."""
+
+
+class PermanentError(LandpatchError):
+    """Will not pass by itself: a broken file, an answer in another format, a code that is unknown."""
+
+
+class ConfigurationError(LandpatchError):
+    """The settings are wrong: a bucket that does not exist, credentials that are refused."""
+
+
+class RequestError(ConfigurationError):
+    """What the user asked for is wrong: an unknown region, a year without Sentinel-2."""

@@ -1,0 +1,254 @@
+"""The ledger of a region in Redis: what is wanted, what is pending, what has come out.
+
+Every transition is atomic and idempotent. A region is complete when its pending sets are empty.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+import redis
+from redis.exceptions import AuthenticationError, RedisError
+
+from landpatch.errors import ConfigurationError, InfrastructureError
+from landpatch.messages import RegionRequest, RoundMessage
+from landpatch.settings import Settings
+
+Kind = Literal["images", "labels"]
+State = Literal["complete", "partial", "missing", "failed"]
+
+_START = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state and state ~= 'done' and state ~= 'failed' then
+  return {redis.call('HGET', KEYS[1], 'run'), redis.call('HGET', KEYS[1], 'request')}
+end
+for _, key in ipairs(KEYS) do redis.call('DEL', key) end
+redis.call('HSET', KEYS[1], 'run', ARGV[1], 'request', ARGV[2], 'state', 'queued', 'round', '0')
+redis.call('SADD', ARGV[3], ARGV[4])
+return {ARGV[1], ARGV[2]}
+"""
+
+_OPEN_ROUND = """
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'round') == ARGV[2] then
+  redis.call('HSET', KEYS[1], 'round', ARGV[3], 'state', 'cutting')
+  for i = 4, #ARGV do redis.call('SADD', KEYS[2], ARGV[i]) end
+  redis.call('HINCRBY', KEYS[1], 'products', #ARGV - 3)
+  return 1
+end
+if redis.call('HGET', KEYS[1], 'round') == ARGV[3] and redis.call('HGET', KEYS[1], 'sent') ~= ARGV[3] then
+  return 1
+end
+return 0
+"""
+
+_FINISH = """
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return -1 end
+redis.call('SREM', KEYS[2], ARGV[2])
+return redis.call('SCARD', KEYS[2])
+"""
+
+_PARTS = ("pending:images", "pending:labels", "images", "labels", "tried", "kept", "work", "scenes")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has become of the image or the label of a patch."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a task has done; kept once a task, however often it is delivered."""
+
+    bytes_downloaded: int = 0
+    requests: int = 0
+    product: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    state: str
+    round: int
+    products_total: int
+    products_done: int
+    images_total: int
+    images_done: int
+    labels_total: int
+    labels_done: int
+    message: str
+
+
+class Ledger:
+    """The ledger; one object serves any number of regions."""
+
+    def __init__(self, client: "redis.Redis[str]", namespace: str = "landpatch") -> None:
+        """client: decodes answers to text."""
+        self._redis = client
+        self._namespace = namespace
+        self._start = client.register_script(_START)
+        self._open_round = client.register_script(_OPEN_ROUND)
+        self._finish = client.register_script(_FINISH)
+
+    def _key(self, region: str, part: str = "run") -> str:
+        return f"{self._namespace}:{{{region}}}:{part}"
+
+    def check(self) -> None:
+        """Raise InfrastructureError or ConfigurationError when Redis cannot be used."""
+        try:
+            self._redis.ping()
+        except AuthenticationError as error:
+            raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
+        except RedisError as error:
+            raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
+
+    def start(self, request: RegionRequest) -> tuple[str, RegionRequest]:
+        """Begin a run, or join the one under way. Returns its id and what it was asked for."""
+        keys = [self._key(request.key), *(self._key(request.key, part) for part in _PARTS)]
+        arguments = [uuid.uuid4().hex, request.model_dump_json(), f"{self._namespace}:regions", request.key]
+        run, asked = cast("list[str]", self._start(keys=keys, args=arguments))
+        return run, RegionRequest.model_validate_json(asked)
+
+    def regions(self) -> list[str]:
+        """Every region and year that the ledger knows, such as `FR101/2021`."""
+        return sorted(cast("set[str]", self._redis.smembers(f"{self._namespace}:regions")))
+
+    def is_current(self, message: RoundMessage) -> bool:
+        """Whether a message belongs to the run under way."""
+        return self._redis.hget(self._key(message.region), "run") == message.run
+
+    def facts(self, region: str) -> dict[str, str]:
+        """The run's own fields: run, request, state, round, totals, result."""
+        return cast("dict[str, str]", self._redis.hgetall(self._key(region)))
+
+    def note(self, region: str, **facts: str | int) -> None:
+        """Set fields of the run."""
+        self._redis.hset(self._key(region), mapping=cast("Mapping[str | bytes, Any]", facts))
+
+    def keep_scenes(self, region: str, scenes: str) -> None:
+        """Keep the catalogue's answer for the rounds that follow."""
+        self._redis.set(self._key(region, "scenes"), scenes)
+
+    def scenes(self, region: str) -> str:
+        """The catalogue's answer; empty when none is kept."""
+        return cast("str | None", self._redis.get(self._key(region, "scenes"))) or ""
+
+    # rounds
+
+    def open_round(self, region: str, run: str, number: int, tasks: Sequence[str]) -> bool:
+        """Make these the pending image tasks of round `number`, if the round before it is the last.
+
+        Returns whether the caller has to send their messages: true again for a round that was opened
+        but whose messages were not all sent.
+        """
+        keys = [self._key(region), self._key(region, "pending:images")]
+        return bool(self._open_round(keys=keys, args=[run, number - 1, number, *tasks]))
+
+    def mark_sent(self, region: str, number: int) -> None:
+        """The messages of a round have been sent."""
+        self._redis.hset(self._key(region), "sent", str(number))
+
+    def add_pending(self, region: str, kind: Kind, tasks: Iterable[str]) -> None:
+        """Add pending tasks outside a round."""
+        names = list(tasks)
+        if names:
+            self._redis.sadd(self._key(region, f"pending:{kind}"), *names)
+
+    def is_pending(self, region: str, kind: Kind, task: str) -> bool:
+        """Whether a task has still to be done."""
+        return bool(self._redis.sismember(self._key(region, f"pending:{kind}"), task))
+
+    def pending(self, region: str, kind: Kind) -> int:
+        """How many tasks have still to be done."""
+        return cast("int", self._redis.scard(self._key(region, f"pending:{kind}")))
+
+    def finish(self, message: RoundMessage, kind: Kind, task: str, work: Work) -> bool:
+        """A task has done its part. Returns whether it was the last that was pending."""
+        self._redis.hset(self._key(message.region, "work"), f"{kind}:{task}", json.dumps(asdict(work)))
+        keys = [self._key(message.region), self._key(message.region, f"pending:{kind}")]
+        return int(cast("int", self._finish(keys=keys, args=[message.run, task]))) == 0
+
+    def work(self, region: str) -> dict[str, Work]:
+        """What each task has done."""
+        entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, "work")))
+        return {task: Work(**json.loads(text)) for task, text in entries.items()}
+
+    # patches
+
+    def record(self, region: str, kind: Kind, outcomes: Mapping[str, Outcome]) -> None:
+        """Record what has become of patches."""
+        if outcomes:
+            mapping = {name: json.dumps(asdict(outcome)) for name, outcome in outcomes.items()}
+            self._redis.hset(self._key(region, kind), mapping=cast("Mapping[str | bytes, Any]", mapping))
+
+    def outcomes(self, region: str, kind: Kind) -> dict[str, Outcome]:
+        """What has become of patches, so far."""
+        entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, kind)))
+        return {name: Outcome(**json.loads(text)) for name, text in entries.items()}
+
+    def set_tried(self, region: str, tried: Mapping[str, Sequence[str]]) -> None:
+        """Which scenes each patch has been sent to, in order."""
+        if tried:
+            mapping = {name: json.dumps(list(ids)) for name, ids in tried.items()}
+            self._redis.hset(self._key(region, "tried"), mapping=cast("Mapping[str | bytes, Any]", mapping))
+
+    def tried(self, region: str) -> dict[str, list[str]]:
+        """Which scenes each patch has been sent to, in order."""
+        entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, "tried")))
+        return {name: json.loads(text) for name, text in entries.items()}
+
+    def keep_observation(self, region: str, patch: str, scene_id: str) -> None:
+        """An observation of a patch is kept in the store."""
+        self._redis.sadd(self._key(region, "kept"), f"{patch} {scene_id}")
+
+    def kept_observations(self, region: str) -> set[tuple[str, str]]:
+        """Patch and scene of each observation that is kept in the store."""
+        members = cast("set[str]", self._redis.smembers(self._key(region, "kept")))
+        return {(member.split(" ")[0], member.split(" ")[1]) for member in members}
+
+    def progress(self, region: str) -> Progress:
+        """How far a run is."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hgetall(self._key(region))
+        pipe.scard(self._key(region, "pending:images"))
+        pipe.hlen(self._key(region, "images"))
+        pipe.hlen(self._key(region, "labels"))
+        facts, pending, images, labels = pipe.execute()
+        products = int(facts.get("products", 0))
+        return Progress(
+            state=facts.get("state", "absent"),
+            round=int(facts.get("round", 0)),
+            products_total=products,
+            products_done=max(products - pending, 0),
+            images_total=int(facts.get("patches", 0)),
+            images_done=images,
+            labels_total=int(facts.get("labels", 0)),
+            labels_done=labels,
+            message=facts.get("message", ""),
+        )
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger of the settings. Raises ConfigurationError when no Redis is named."""
+    if settings.redis_url is None:
+        raise ConfigurationError(
+            "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
+        )
+    try:
+        client = redis.Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            decode_responses=True,
+            socket_timeout=30,
+            socket_connect_timeout=10,
+            health_check_interval=30,
+        )
+    except ValueError:
+        raise ConfigurationError("LANDPATCH_REDIS_URL is not a redis:// URL") from None
+    return Ledger(client)

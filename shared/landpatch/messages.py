@@ -1,0 +1,140 @@
+"""The messages on the queues: small versioned JSON, ids and parameters, no pixels, no secrets.
+
+Each may be delivered twice or out of order and the result is the same.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from landpatch.grid import parse_patch
+from landpatch.layout import NUTS3_PATTERN
+
+VERSION = 1
+MAX_PATCHES = 20_000
+
+Nuts3 = Annotated[str, StringConstraints(pattern=f"^(?:{NUTS3_PATTERN.pattern})$")]
+SceneId = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{8,64}$")]
+PatchName = Annotated[str, StringConstraints(pattern=r"^-?\d{1,8}_-?\d{1,8}_\d{1,6}_\d{1,8}$")]
+
+
+class Message(BaseModel):
+    """What every message has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = VERSION
+
+
+class RegionRequest(Message):
+    """What a user asks for."""
+
+    nuts: Nuts3
+    year: int = Field(ge=2015, le=2100)
+    label_year: int | None = Field(None, ge=2000, le=2100)
+    """Edition of CLC+ Backbone; None: images only."""
+    max_cloud: float = Field(30.0, ge=0, le=100)
+    """Percent of the whole product."""
+    start: date
+    """First day of sensing."""
+    end: date
+    """Last day of sensing."""
+    cover: Literal["intersects", "within"] = "intersects"
+
+    @property
+    def key(self) -> str:
+        """Names the region and year: `FR101/2021`."""
+        return f"{self.nuts}/{self.year}"
+
+    def image_recipe(self, source: str) -> str:
+        """What an image depends on besides its patch; two images of one recipe can replace each other."""
+        return (
+            f"source={source};start={self.start};end={self.end};max_cloud={self.max_cloud:g};composite=best"
+        )
+
+
+class PlanRegion(Message):
+    """To the dispatcher: begin a region."""
+
+    run: str
+    request: RegionRequest
+
+
+class RoundMessage(Message):
+    """What every message within a run has."""
+
+    run: str
+    """Names one building of the region; messages of an older one are dropped."""
+    nuts: Nuts3
+    year: int
+    round: int = Field(ge=0, le=100)
+
+    @property
+    def region(self) -> str:
+        """Names the region and year: `FR101/2021`."""
+        return f"{self.nuts}/{self.year}"
+
+
+class AdvanceRegion(RoundMessage):
+    """To the dispatcher: a round has ended; plan the next, or hand over to the indexer."""
+
+
+class SceneRef(Message):
+    """A product, as far as an image worker needs to know it."""
+
+    id: SceneId
+    name: Annotated[str, StringConstraints(pattern=r"^S2[A-D]_MSIL2A_[A-Z0-9_]{40,80}(\.SAFE)?$")]
+    s3_path: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,500}$")]
+    sensed: datetime
+    baseline: tuple[int, int]
+
+    @field_validator("s3_path")
+    @classmethod
+    def _stay_in_bucket(cls, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError("leads out of the bucket")
+        return path
+
+
+class PatchWork(Message):
+    """A patch, and the scenes whose observations of it are kept already, the first choice first."""
+
+    name: PatchName
+    earlier: tuple[SceneRef, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _on_the_grid(cls, name: str) -> str:
+        return parse_patch(name).name
+
+
+class CutScene(RoundMessage):
+    """To an image worker: cut these patches out of one product."""
+
+    recipe: str
+    """What the images depend on; see `RegionRequest.image_recipe`."""
+    scene: SceneRef
+    patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
+
+
+class SettlePatches(RoundMessage):
+    """To an image worker: these patches have used up their products; write what there is."""
+
+    recipe: str
+    patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
+
+
+class FetchLabels(RoundMessage):
+    """To a label worker: the labels of a block of patches."""
+
+    label_year: int
+    block: int
+    patches: tuple[PatchName, ...] = Field(min_length=1, max_length=MAX_PATCHES)
+
+
+class WriteIndex(Message):
+    """To the indexer: the region's tasks are complete."""
+
+    run: str
+    request: RegionRequest

@@ -1,0 +1,100 @@
+"""The settings: environment variables, or the same names in `.env`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from landpatch.errors import ConfigurationError
+
+_HTTP_URL = TypeAdapter(HttpUrl)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. Secrets are never printed: they are `SecretStr`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    store_endpoint: str | None = Field(None, alias="AWS_S3_ENDPOINT")
+    """Destination store; https where no scheme is given."""
+    store_access_key: SecretStr | None = Field(None, alias="AWS_ACCESS_KEY_ID")
+    store_secret_key: SecretStr | None = Field(None, alias="AWS_SECRET_ACCESS_KEY")
+    store_session_token: SecretStr | None = Field(None, alias="AWS_SESSION_TOKEN")
+    store_region: str = Field("us-east-1", alias="AWS_DEFAULT_REGION")
+    bucket: str = Field("landpatch", alias="LANDPATCH_BUCKET", pattern=r"^[a-z0-9][a-z0-9.-]{1,62}$")
+    prefix: str = Field("data", alias="LANDPATCH_PREFIX", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
+
+    eo_endpoint: str = Field("https://eodata.dataspace.copernicus.eu", alias="LANDPATCH_EO_S3_ENDPOINT")
+    eo_access_key: SecretStr | None = Field(None, alias="EO_S3_ACCESS_KEY_ID")
+    eo_secret_key: SecretStr | None = Field(None, alias="EO_S3_SECRET_ACCESS_KEY")
+    source: Literal["cdse", "sandbox"] = Field("cdse", alias="LANDPATCH_SOURCE")
+    """Where the pixels come from; set by the embedded stack, written into every file."""
+
+    odata_url: str = Field(
+        "https://catalogue.dataspace.copernicus.eu/odata/v1/Products", alias="LANDPATCH_ODATA_URL"
+    )
+    clcplus_url: str = Field(
+        "https://copernicus.discomap.eea.europa.eu/arcgis/rest/services/CLC_plus/"
+        "CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage",
+        alias="LANDPATCH_CLCPLUS_URL",
+    )
+    nuts_url: str = Field(
+        "https://gisco-services.ec.europa.eu/distribution/v2/nuts/geojson/"
+        "NUTS_RG_01M_2021_3035_LEVL_3.geojson",
+        alias="LANDPATCH_NUTS_URL",
+    )
+    redis_url: SecretStr | None = Field(None, alias="LANDPATCH_REDIS_URL")
+
+    valid_share: float = Field(0.995, alias="LANDPATCH_VALID_SHARE", gt=0, le=1)
+    """Share of valid pixels from which on a patch counts as complete."""
+    clear_share: float = Field(0.95, alias="LANDPATCH_CLEAR_SHARE", gt=0, le=1)
+    """Share of clear pixels from which on a patch counts as complete."""
+    max_products: int = Field(6, alias="LANDPATCH_MAX_PRODUCTS", ge=1, le=100)
+    """How many products a patch may use."""
+    window_pixels: int = Field(32_000_000, alias="LANDPATCH_WINDOW_PIXELS", ge=4_194_304)
+    """How many 10 m pixels of a band are decoded at a time."""
+
+    @field_validator("store_endpoint", "eo_endpoint")
+    @classmethod
+    def _give_scheme(cls, endpoint: str | None) -> str | None:
+        if endpoint is None:
+            return None
+        url = endpoint if "://" in endpoint else f"https://{endpoint}"
+        return _checked_url(url)
+
+    @field_validator("odata_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        return _checked_url(url)
+
+    @field_validator("clcplus_url")
+    @classmethod
+    def _check_year_in_url(cls, url: str) -> str:
+        if "{year}" not in url:
+            raise ValueError("has no {year} in it")
+        _checked_url(url.replace("{year}", "2021"))
+        return url
+
+
+def _checked_url(url: str) -> str:
+    parsed = _HTTP_URL.validate_python(url)
+    if parsed.username or parsed.password:
+        raise ValueError("must not hold credentials; use the variables meant for them")
+    return url.rstrip("/")
+
+
+def load_settings(env_file: Path | str | None = ".env") -> Settings:
+    """Read the settings from the environment and `.env`.
+
+    Raises ConfigurationError with one line that names each wrong variable, never its value.
+    """
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigurationError(f"wrong setting: {faults}") from None

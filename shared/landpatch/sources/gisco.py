@@ -1,0 +1,74 @@
+"""Boundaries of the NUTS3 regions: Eurostat GISCO, or a file with the same content."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import shapely
+from shapely.errors import ShapelyError
+from shapely.geometry import MultiPolygon, Polygon, shape
+
+from landpatch.errors import PermanentError, RequestError, TransientError
+from landpatch.sources.http import fetch
+
+MAX_BYTES = 400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A NUTS3 region."""
+
+    nuts: str
+    name: str
+    boundary: Polygon | MultiPolygon
+    """EPSG:3035, metres."""
+
+
+def fetch_boundaries(url: str, session: requests.Session) -> Mapping[str, dict[str, object]]:
+    """The features of the boundary file by NUTS code. url: http(s) address, or a path.
+
+    Raises TransientError when it cannot be had, PermanentError when it is not such a file.
+    """
+    what = "the boundary service (LANDPATCH_NUTS_URL)"
+    if url.startswith(("http://", "https://")):
+        data = fetch(session, url, None, what, MAX_BYTES)
+    else:
+        try:
+            data = Path(url.removeprefix("file://")).read_bytes()
+        except OSError as error:
+            raise TransientError(f"{what}: {error}") from error
+    try:
+        features = json.loads(data)["features"]
+        return {str(feature["id"]): feature for feature in features}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PermanentError(f"{what} did not send a GeoJSON FeatureCollection") from error
+
+
+def pick_region(boundaries: Mapping[str, dict[str, object]], nuts: str) -> Region:
+    """One region of the boundary file.
+
+    Raises RequestError, naming codes that are near, when it is not there; PermanentError when its
+    polygon is broken.
+    """
+    feature = boundaries.get(nuts)
+    if feature is None:
+        near = difflib.get_close_matches(nuts, boundaries, n=5, cutoff=0.6)
+        hint = f"; near are {', '.join(near)}" if near else ""
+        raise RequestError(f"no NUTS3 region {nuts!r} in the 2021 boundaries{hint}")
+    try:
+        boundary = shape(feature["geometry"])
+        properties = feature.get("properties")
+        name = str(properties.get("NAME_LATN", nuts)) if isinstance(properties, dict) else nuts
+    except (ShapelyError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PermanentError(f"the boundary of {nuts} cannot be read") from error
+    if not boundary.is_valid:
+        boundary = shapely.make_valid(boundary, method="structure", keep_collapsed=False)
+    if not isinstance(boundary, Polygon | MultiPolygon) or boundary.area < 1:
+        raise PermanentError(f"the boundary of {nuts} is no polygon")
+    xmin, ymin, xmax, ymax = boundary.bounds
+    if not (0 < xmin < xmax < 1.2e7 and 0 < ymin < ymax < 8e6):
+        raise PermanentError(f"the boundary of {nuts} is not in EPSG:3035 metres")
+    return Region(nuts, name, boundary)

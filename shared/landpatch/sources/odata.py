@@ -1,0 +1,199 @@
+"""Product discovery: the OData catalogue of the Copernicus Data Space Ecosystem.
+
+Source: https://documentation.dataspace.copernicus.eu/APIs/OData.html
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import requests
+import shapely
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from shapely.errors import ShapelyError
+from shapely.geometry import MultiPolygon, Polygon, shape
+from shapely.geometry.base import BaseGeometry
+
+from landpatch.coverage import Scene
+from landpatch.errors import PermanentError
+from landpatch.sources.http import fetch
+
+PAGE_SIZE = 1000
+MAX_PAGES = 100
+MAX_PAGE_BYTES = 100_000_000
+_WHAT = "the catalogue (LANDPATCH_ODATA_URL)"
+_NAME = re.compile(
+    r"(?P<platform>S2[A-D])_MSIL2A_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\d{2}[A-Z]{3})"
+    r"_\d{8}T\d{6}\.SAFE"
+)
+
+
+class _Attribute(BaseModel):
+    name: str = Field(alias="Name")
+    value: Any = Field(None, alias="Value")
+
+
+class _Product(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    id: str = Field(alias="Id", pattern=r"^[0-9a-fA-F-]{8,64}$")
+    name: str = Field(alias="Name", max_length=200)
+    s3_path: str | None = Field(None, alias="S3Path", max_length=500)
+    online: bool = Field(alias="Online")
+    size: int | None = Field(0, alias="ContentLength")
+    footprint: str | None = Field(None, alias="Footprint")
+    geo_footprint: dict[str, Any] | None = Field(None, alias="GeoFootprint")
+    attributes: list[_Attribute] = Field(alias="Attributes")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the catalogue knows for a request."""
+
+    scenes: tuple[Scene, ...]
+    """Products that can be had, sorted by id."""
+    offline: int
+    """Products left out because they are not online."""
+    unusable: int
+    """Products left out because their entry lacks what is needed."""
+    requests: int
+
+
+def build_filter(area: BaseGeometry, start: date, end: date, max_cloud: float) -> str:
+    """The `$filter` for Sentinel-2 L2A products that touch an area.
+
+    area: EPSG:4326, lon lat; its convex hull is asked for, as the catalogue bounds a query's length.
+    start, end: first and last day, UTC. max_cloud: percent.
+    """
+    hull = shapely.set_precision(area.convex_hull.simplify(0.005), 1e-5).buffer(0.01).convex_hull
+    ring = ",".join(f"{lon:.5f} {lat:.5f}" for lon, lat in hull.simplify(0.005).exterior.coords)
+    begin = datetime.combine(start, time.min, UTC)
+    finish = datetime.combine(end, time.max, UTC)
+    return " and ".join(
+        [
+            "Collection/Name eq 'SENTINEL-2'",
+            "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType' and "
+            "att/OData.CSC.StringAttribute/Value eq 'S2MSI2A')",
+            f"ContentDate/Start ge {_stamp(begin)}",
+            f"ContentDate/Start le {_stamp(finish)}",
+            "Attributes/OData.CSC.DoubleAttribute/any(att:att/Name eq 'cloudCover' and "
+            f"att/OData.CSC.DoubleAttribute/Value le {max_cloud:.2f})",
+            f"OData.CSC.Intersects(area=geography'SRID=4326;POLYGON(({ring}))')",
+        ]
+    )
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def find_scenes(
+    url: str, session: requests.Session, area: BaseGeometry, start: date, end: date, max_cloud: float
+) -> Findings:
+    """All Sentinel-2 L2A products that touch an area; arguments as in `build_filter`.
+
+    Follows every page, in an explicit order; a product that pages repeat counts once. Raises
+    TransientError, or PermanentError for an answer that is none or pages that do not end.
+    """
+    params: dict[str, str] | None = {
+        "$filter": build_filter(area, start, end, max_cloud),
+        "$orderby": "ContentDate/Start asc",
+        "$top": str(PAGE_SIZE),
+        "$expand": "Attributes",
+    }
+    products: dict[str, _Product] = {}
+    visited: set[str] = set()
+    page_url, unusable = url, 0
+    while page_url not in visited:
+        visited.add(page_url)
+        if len(visited) > MAX_PAGES:
+            raise PermanentError(f"{_WHAT} has more than {MAX_PAGES} pages; ask for a shorter time")
+        page = _read_page(fetch(session, page_url, params, _WHAT, MAX_PAGE_BYTES))
+        for entry in page["value"]:
+            try:
+                product = _Product.model_validate(entry)
+                products[product.id] = product
+            except ValidationError:
+                unusable += 1
+        page_url, params = _next_page(page, page_url, url), None
+    online = [product for product in products.values() if product.online]
+    scenes = [scene for product in online if (scene := _to_scene(product, max_cloud)) is not None]
+    return Findings(
+        scenes=tuple(sorted(scenes, key=lambda scene: scene.id)),
+        offline=len(products) - len(online),
+        unusable=unusable + len(online) - len(scenes),
+        requests=len(visited),
+    )
+
+
+def _read_page(body: bytes) -> dict[str, Any]:
+    try:
+        page = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise PermanentError(f"{_WHAT} did not send JSON") from error
+    if not isinstance(page, dict) or not isinstance(page.get("value"), list):
+        raise PermanentError(f"{_WHAT} sent JSON without a list of products")
+    return page
+
+
+def _next_page(page: dict[str, Any], current: str, first: str) -> str:
+    """The address of the next page, whatever the case of its key; the current one on the last page.
+
+    Only an address of the same service is followed.
+    """
+    link = next((value for key, value in page.items() if key.lower() == "@odata.nextlink"), None)
+    if not link or not page["value"]:
+        return current
+    if not isinstance(link, str) or not link.startswith(first.split("?", maxsplit=1)[0]):
+        raise PermanentError(f"{_WHAT} points to a next page of another service")
+    return link
+
+
+def _to_scene(product: _Product, max_cloud: float) -> Scene | None:
+    """None when the entry lacks something that is needed."""
+    match = _NAME.fullmatch(product.name)
+    cloud = next((a.value for a in product.attributes if a.name == "cloudCover"), None)
+    path = (product.s3_path or "").strip("/")
+    start = path.find(product.name)
+    if match is None or not isinstance(cloud, int | float) or not cloud <= max_cloud:
+        return None
+    if not path.startswith("eodata/") or start < 0 or ".." in path.split("/"):
+        return None
+    baseline = match["baseline"]
+    return Scene(
+        id=product.id,
+        name=product.name,
+        # The path may end below the .SAFE folder.
+        s3_path=path[len("eodata/") : start + len(product.name)],
+        tile=match["tile"],
+        sensed=datetime.strptime(match["sensed"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
+        baseline=(int(baseline[:2]), int(baseline[2:])),
+        cloud_cover=float(cloud),
+        size=product.size or 0,
+        footprint=parse_footprint(product.geo_footprint, product.footprint),
+    )
+
+
+def parse_footprint(geojson: dict[str, Any] | None, wkt: str | None) -> BaseGeometry | None:
+    """The footprint, EPSG:4326, lon lat; None when there is none that can be used.
+
+    A footprint that crosses the antimeridian is None as well: it spans the globe as a plain polygon.
+    """
+    try:
+        if geojson is not None:
+            footprint = shape(geojson)
+        elif wkt:
+            footprint = shapely.from_wkt(wkt.strip().removeprefix("geography'SRID=4326;").rstrip("'"))
+        else:
+            return None
+        footprint = shapely.make_valid(shapely.force_2d(footprint))
+    except (ShapelyError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not isinstance(footprint, Polygon | MultiPolygon) or footprint.is_empty:
+        return None
+    west, south, east, north = footprint.bounds
+    if not (west >= -180 and east <= 180 and south >= -90 and north <= 90 and east - west < 90):
+        return None
+    return footprint
