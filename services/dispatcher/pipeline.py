@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import requests
@@ -89,7 +90,9 @@ class Dispatcher:
             kept_labels=len(labels),
         )
         if request.label_year:
-            self._send_labels(request, run, [patch for patch in patches if patch.name not in labels])
+            self._send_labels(
+                request, run, request.label_year, [patch for patch in patches if patch.name not in labels]
+            )
         wanted = [patch.name for patch in patches if patch.name not in images]
         if wanted:
             self.ledger.note(request.key, message="asking the catalogue")
@@ -169,7 +172,7 @@ class Dispatcher:
         for name, scene_id in plan.items():
             cuts[scene_id].append(name)
         rest = [name for name in wanted if name not in plan]
-        header = {
+        header: dict[str, Any] = {
             "run": run,
             "nuts": request.nuts,
             "year": request.year,
@@ -179,9 +182,8 @@ class Dispatcher:
         messages: dict[str, CutScene | SettlePatches] = {}
         for scene_id, names in sorted(cuts.items()):
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in sorted(names))
-            messages[f"{number}:{scene_id}"] = CutScene(
-                **header, scene=_refer(scenes[scene_id]), patches=work
-            )
+            scene = _refer(scenes[scene_id])
+            messages[f"{number}:{scene_id}"] = CutScene(**header, scene=scene, patches=work)
         rest.sort()
         for block, begin in enumerate(range(0, len(rest), SETTLE_BATCH)):
             batch = rest[begin : begin + SETTLE_BATCH]
@@ -192,7 +194,7 @@ class Dispatcher:
         tried = self.ledger.tried(request.key)
         self.ledger.set_tried(
             request.key,
-            {name: list(dict.fromkeys([*tried.get(name, []), scene])) for name, scene in plan.items()},
+            {name: list(dict.fromkeys([*tried.get(name, []), chosen])) for name, chosen in plan.items()},
         )
         for message in messages.values():
             send(message)
@@ -207,7 +209,7 @@ class Dispatcher:
             for name, tried in self.ledger.tried(region).items()
         }
 
-    def _send_labels(self, request: RegionRequest, run: str, patches: Sequence[Patch]) -> None:
+    def _send_labels(self, request: RegionRequest, run: str, edition: int, patches: Sequence[Patch]) -> None:
         blocks: dict[tuple[int, int], list[str]] = defaultdict(list)
         side_m = LABEL_BLOCK_CELLS * PATCH_SIZE_M
         west = min((patch.xmin for patch in patches), default=0)
@@ -222,7 +224,7 @@ class Dispatcher:
                     nuts=request.nuts,
                     year=request.year,
                     round=1,
-                    label_year=request.label_year,
+                    label_year=edition,
                     block=number,
                     patches=tuple(names),
                 )

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landpatch.composite import Observation
-from landpatch.grid import PATCH_SIZE_PX, Patch
+from landpatch.grid import Patch
 from landpatch.radiometry import (
     CLEAR,
+    NO_OBSERVATION,
     OBSCURED,
     REFLECTANCE_BANDS,
     UNSEEN,
@@ -32,7 +33,6 @@ from landpatch.warp import (
 )
 from services.image_worker.bands import OpenBand, ProductFiles
 
-_SHAPE = (PATCH_SIZE_PX, PATCH_SIZE_PX)
 Bands = dict[str, OpenBand]
 
 
@@ -115,7 +115,7 @@ def _warp_band(
         part = pixels[row : row + window.height, col : col + window.width]
         if name == SCENE_CLASS:
             classes = take_nearest(part.astype("uint8"), window, patch_map, grid, outside=0)
-            layers.append((np.empty(0), classes != 0, is_clear_class(classes)))
+            layers.append((np.empty(0), classes != NO_OBSERVATION, is_clear_class(classes)))
             continue
         scaled, observed, saturated = remove_offset(part.astype("uint16"), files.radiometry.offsets[name])
         warped, seen = warp_bilinear(scaled, observed, window, patch_map, grid)
@@ -128,17 +128,15 @@ def _warp_band(
 
 def _observe(scene_id: str, layers: Sequence[Layer | None]) -> Observation | None:
     """Join the layers of a patch; a pixel is valid where every reflectance band has observed it."""
-    *reflectances, scene_class = layers
-    if scene_class is None or any(layer is None for layer in reflectances):
+    found = [layer for layer in layers if layer is not None]
+    if len(found) != len(layers):
         return None
-    valid, clear = np.ones(_SHAPE, bool), scene_class[2]
-    for layer in reflectances:
-        assert layer is not None
-        valid &= layer[1]
-        clear = clear & layer[2]
+    reflectances = found[:-1]
+    valid = np.logical_and.reduce([observed for _, observed, _ in reflectances])
+    clear = np.logical_and.reduce([clear for _, _, clear in found])
     if not valid.any():
         return None
-    reflectance = np.stack([layer[0] for layer in reflectances if layer is not None])
+    reflectance = np.stack([values for values, _, _ in reflectances])
     reflectance[:, ~valid] = 0
     clarity = np.where(valid, np.where(clear, CLEAR, OBSCURED), UNSEEN).astype("uint8")
     return Observation(scene_id, reflectance, clarity)

@@ -133,9 +133,7 @@ class ImageWorker:
         """A patch without an observation is missing, or failed when a product of it could not be read."""
         tried = self.ledger.tried(message.region).get(work.name, [])
         done = self.ledger.work(message.region)
-        faults = [
-            entry.failure for task, entry in done.items() if entry.failure and task.split(":")[-1] in tried
-        ]
+        faults = [done[task].failure for task in done if task.split(":")[-1] in tried and done[task].failure]
         if faults:
             outcome = Outcome("failed", faults[-1])
         elif tried:

@@ -10,6 +10,7 @@ from celery import Celery, Task
 from pydantic import ValidationError
 
 from landpatch.errors import ConfigurationError, PermanentError, TransientError
+from landpatch.ledger import NO_REDIS
 from landpatch.messages import (
     AdvanceRegion,
     CutScene,
@@ -44,9 +45,7 @@ def make_app(name: str, settings: Settings | None = None) -> Celery:
     """A Celery app of this system. Raises ConfigurationError when no Redis is named."""
     settings = settings or load_settings()
     if settings.redis_url is None:
-        raise ConfigurationError(
-            "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
-        )
+        raise ConfigurationError(NO_REDIS)
     app = Celery(name, broker=settings.redis_url.get_secret_value(), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -91,7 +90,7 @@ def send(message: Message) -> None:
 
 def declare_task(
     app: Celery, message_type: type[M], give_up: Callable[[M, str], None]
-) -> Callable[[Callable[[M], None]], Task]:
+) -> "Callable[[Callable[[M], None]], Task[Any, Any]]":
     """Make a function of a message a task of its queue.
 
     A TransientError is tried again, with growing pauses; when that does not help, or after a
@@ -99,8 +98,8 @@ def declare_task(
     """
     name, _ = TASKS[message_type]
 
-    def decorate(body: Callable[[M], None]) -> Task:
-        def run(self: Task, message: dict[str, Any]) -> None:
+    def decorate(body: Callable[[M], None]) -> "Task[Any, Any]":
+        def run(self: "Task[Any, Any]", message: dict[str, Any]) -> None:
             try:
                 parsed = message_type.model_validate(message)
             except ValidationError as error:
@@ -123,7 +122,7 @@ def declare_task(
 
         run.__name__ = body.__name__
         run.__doc__ = body.__doc__
-        task: Task = app.task(name=name, bind=True, max_retries=MAX_RETRIES)(run)
+        task: Task[Any, Any] = app.task(name=name, bind=True, max_retries=MAX_RETRIES)(run)
         return task
 
     return decorate

@@ -26,6 +26,7 @@ LABEL_CLASSES = tuple(range(12))
 """0 no label, 1 to 11 as in CLC+ Backbone."""
 _SHAPE = (PATCH_SIZE_PX, PATCH_SIZE_PX)
 _TAG_PREFIX = "LANDPATCH_"
+_TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,19 @@ def decode_image(data: bytes, patch: Patch) -> Image:
 
     Raises PermanentError that says what differs.
     """
+    if data[:4] not in _TIFF_SIGNATURES:
+        raise PermanentError(f"{patch.name}.tif: not a TIFF")
     try:
         with (
             rasterio.Env(GTIFF_IGNORE_READ_ERRORS="NO", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
             MemoryFile(data) as memory,
             memory.open(driver="GTiff") as image,
         ):
-            for name, wanted in _profile(patch).items():
+            expected = _profile(patch) | {"crs": CRS.from_string(GRID_CRS)}
+            del expected["blockysize"]
+            for name, wanted in expected.items():
                 found = image.profile.get(name)
-                if name == "crs":
-                    wanted = CRS.from_string(GRID_CRS)
-                if name != "blockysize" and found != wanted:
+                if found != wanted:
                     raise PermanentError(f"{patch.name}.tif: {name} is {found}, not {wanted}")
             if image.descriptions != BANDS or set(image.block_shapes) != {(1, PATCH_SIZE_PX)}:
                 raise PermanentError(f"{patch.name}.tif: other bands or blocks than a patch has")
@@ -157,7 +160,7 @@ def decode_class_raster(data: bytes, width: int, height: int, what: str) -> NDAr
     Only the first bytes and the decoded shape are believed: an error may come as status 200 and
     `Content-Type: image/tiff`. Raises PermanentError with `what` and the beginning of the answer.
     """
-    if data[:4] not in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+    if data[:4] not in _TIFF_SIGNATURES:
         raise PermanentError(f"{what}: not a TIFF but {data[:200]!r}")
     try:
         with warnings.catch_warnings():

@@ -62,7 +62,7 @@ def lay_grid(region: Polygon | MultiPolygon, cover: Cover = "intersects") -> lis
     region: EPSG:3035, metres. cover: `intersects` takes every cell that shares area with the region,
     `within` only the cells that lie inside it. Returns the patches by rising cell number.
     """
-    col0, row0, col1, row1 = _cell_range(region.bounds)
+    col0, row0, col1, _ = _cell_range(region.bounds)
     columns = col1 - col0
     owner: dict[int, int] = {}
     for part_number, part in enumerate(_parts_by_area(region)):

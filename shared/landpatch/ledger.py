@@ -19,6 +19,8 @@ from landpatch.settings import Settings
 Kind = Literal["images", "labels"]
 State = Literal["complete", "partial", "missing", "failed"]
 
+NO_REDIS = "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
+
 _START = """
 local state = redis.call('HGET', KEYS[1], 'state')
 if state and state ~= 'done' and state ~= 'failed' then
@@ -89,7 +91,7 @@ class Progress:
 class Ledger:
     """The ledger; one object serves any number of regions."""
 
-    def __init__(self, client: "redis.Redis[str]", namespace: str = "landpatch") -> None:
+    def __init__(self, client: redis.Redis, namespace: str = "landpatch") -> None:
         """client: decodes answers to text."""
         self._redis = client
         self._namespace = namespace
@@ -130,7 +132,7 @@ class Ledger:
 
     def note(self, region: str, **facts: str | int) -> None:
         """Set fields of the run."""
-        self._redis.hset(self._key(region), mapping=cast("Mapping[str | bytes, Any]", facts))
+        self._redis.hset(self._key(region), mapping=dict[Any, Any](facts))
 
     def keep_scenes(self, region: str, scenes: str) -> None:
         """Keep the catalogue's answer for the rounds that follow."""
@@ -167,7 +169,7 @@ class Ledger:
 
     def pending(self, region: str, kind: Kind) -> int:
         """How many tasks have still to be done."""
-        return cast("int", self._redis.scard(self._key(region, f"pending:{kind}")))
+        return self._redis.scard(self._key(region, f"pending:{kind}"))
 
     def finish(self, message: RoundMessage, kind: Kind, task: str, work: Work) -> bool:
         """A task has done its part. Returns whether it was the last that was pending."""
@@ -186,7 +188,7 @@ class Ledger:
         """Record what has become of patches."""
         if outcomes:
             mapping = {name: json.dumps(asdict(outcome)) for name, outcome in outcomes.items()}
-            self._redis.hset(self._key(region, kind), mapping=cast("Mapping[str | bytes, Any]", mapping))
+            self._redis.hset(self._key(region, kind), mapping=dict[Any, Any](mapping))
 
     def outcomes(self, region: str, kind: Kind) -> dict[str, Outcome]:
         """What has become of patches, so far."""
@@ -197,7 +199,7 @@ class Ledger:
         """Which scenes each patch has been sent to, in order."""
         if tried:
             mapping = {name: json.dumps(list(ids)) for name, ids in tried.items()}
-            self._redis.hset(self._key(region, "tried"), mapping=cast("Mapping[str | bytes, Any]", mapping))
+            self._redis.hset(self._key(region, "tried"), mapping=dict[Any, Any](mapping))
 
     def tried(self, region: str) -> dict[str, list[str]]:
         """Which scenes each patch has been sent to, in order."""
@@ -238,9 +240,7 @@ class Ledger:
 def open_ledger(settings: Settings) -> Ledger:
     """The ledger of the settings. Raises ConfigurationError when no Redis is named."""
     if settings.redis_url is None:
-        raise ConfigurationError(
-            "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
-        )
+        raise ConfigurationError(NO_REDIS)
     try:
         client = redis.Redis.from_url(
             settings.redis_url.get_secret_value(),

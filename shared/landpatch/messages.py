@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from landpatch.grid import parse_patch
 from landpatch.layout import NUTS3_PATTERN
 
-VERSION = 1
 MAX_PATCHES = 20_000
 
 Nuts3 = Annotated[str, StringConstraints(pattern=f"^(?:{NUTS3_PATTERN.pattern})$")]
@@ -24,7 +23,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
 
 
 class RegionRequest(Message):
@@ -122,6 +121,7 @@ class SettlePatches(RoundMessage):
     """To an image worker: these patches have used up their products; write what there is."""
 
     recipe: str
+    block: int = Field(ge=0)
     patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
 
 

@@ -93,9 +93,7 @@ def translate(error: BotoCoreError | ClientError, what: str) -> Exception:
     if isinstance(error, ClientError):
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         if code in _WRONG_CREDENTIALS:
-            return ConfigurationError(
-                f"{what} refuses the credentials ({code}); check its access key and secret"
-            )
+            return ConfigurationError(f"{what} refuses the credentials ({code}); check key and secret")
         if code == "NoSuchBucket":
             return ConfigurationError(f"{what} has no such bucket; create it or name another")
         if code in _ABSENT:

@@ -55,7 +55,7 @@ def _interpolation() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     centres = (np.arange(PATCH_SIZE_PX) + 0.5) / PATCH_SIZE_PX * 2 - 1
     vander = np.polynomial.chebyshev.chebvander
     matrix = np.linalg.solve(vander(nodes, _NODES - 1).T, vander(centres, _NODES - 1).T).T
-    return nodes, matrix
+    return nodes, np.asarray(matrix, dtype="float64")
 
 
 def project_patch(xmin: int, ymin: int, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -68,7 +68,13 @@ def project_patch(xmin: int, ymin: int, crs: str) -> tuple[NDArray[np.float64], 
     half = PATCH_SIZE_M / 2
     east, north = np.meshgrid(xmin + half + nodes * half, ymin + half - nodes * half)
     x, y = _transformer(crs).transform(east, north, errcheck=True)
-    return matrix @ x @ matrix.T, matrix @ y @ matrix.T
+    return _spread(x, matrix), _spread(y, matrix)
+
+
+def _spread(nodes: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values at the nodes -> values at the pixel centres."""
+    spread: NDArray[np.float64] = matrix @ nodes @ matrix.T
+    return spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,8 @@ def warp_bilinear(
     inner = inner and cols.max() <= window.width - 1 and rows.max() <= window.height - 1
     if not inner or not observed.all():
         weight = _remap(observed.astype("float32"), cols, rows)
-        np.divide(warped, weight, out=warped, where=weight > 0)
+        weight[weight <= 0] = 1
+        warped /= weight
     warped[~seen] = 0
     return warped, seen
 

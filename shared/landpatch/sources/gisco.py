@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 import shapely
@@ -27,7 +28,7 @@ class Region:
     """EPSG:3035, metres."""
 
 
-def fetch_boundaries(url: str, session: requests.Session) -> Mapping[str, dict[str, object]]:
+def fetch_boundaries(url: str, session: requests.Session) -> Mapping[str, dict[str, Any]]:
     """The features of the boundary file by NUTS code. url: http(s) address, or a path.
 
     Raises TransientError when it cannot be had, PermanentError when it is not such a file.
@@ -47,7 +48,7 @@ def fetch_boundaries(url: str, session: requests.Session) -> Mapping[str, dict[s
         raise PermanentError(f"{what} did not send a GeoJSON FeatureCollection") from error
 
 
-def pick_region(boundaries: Mapping[str, dict[str, object]], nuts: str) -> Region:
+def pick_region(boundaries: Mapping[str, dict[str, Any]], nuts: str) -> Region:
     """One region of the boundary file.
 
     Raises RequestError, naming codes that are near, when it is not there; PermanentError when its

@@ -17,7 +17,7 @@ from shapely.geometry import MultiPolygon, Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from landpatch.coverage import Scene
-from landpatch.errors import PermanentError
+from landpatch.errors import ConfigurationError, PermanentError
 from landpatch.sources.http import fetch
 
 PAGE_SIZE = 1000
@@ -67,8 +67,8 @@ def build_filter(area: BaseGeometry, start: date, end: date, max_cloud: float) -
     area: EPSG:4326, lon lat; its convex hull is asked for, as the catalogue bounds a query's length.
     start, end: first and last day, UTC. max_cloud: percent.
     """
-    hull = shapely.set_precision(area.convex_hull.simplify(0.005), 1e-5).buffer(0.01).convex_hull
-    ring = ",".join(f"{lon:.5f} {lat:.5f}" for lon, lat in hull.simplify(0.005).exterior.coords)
+    hull = area.convex_hull.buffer(0.01).simplify(0.005)
+    ring = ",".join(f"{lon:.5f} {lat:.5f}" for lon, lat in shapely.get_coordinates(hull))
     begin = datetime.combine(start, time.min, UTC)
     finish = datetime.combine(end, time.max, UTC)
     return " and ".join(
@@ -197,3 +197,11 @@ def parse_footprint(geojson: dict[str, Any] | None, wkt: str | None) -> BaseGeom
     if not (west >= -180 and east <= 180 and south >= -90 and north <= 90 and east - west < 90):
         return None
     return footprint
+
+
+def check_catalogue(url: str, session: requests.Session) -> None:
+    """Raise TransientError or ConfigurationError when the catalogue does not answer as one."""
+    try:
+        _read_page(fetch(session, url, {"$top": "1"}, _WHAT, MAX_PAGE_BYTES))
+    except PermanentError as error:
+        raise ConfigurationError(str(error)) from error

@@ -1,0 +1,161 @@
+"""Ask for a region: check the request against the services, queue it, read what came out."""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from landpatch.celery import send
+from landpatch.errors import InfrastructureError, RequestError, TransientError
+from landpatch.grid import Cover
+from landpatch.layout import NUTS3_PATTERN
+from landpatch.ledger import Ledger, Progress, open_ledger
+from landpatch.messages import PlanRegion, RegionRequest
+from landpatch.settings import Settings
+from landpatch.sources.clcplus import EDITIONS, check_edition
+from landpatch.sources.eodata import open_eodata
+from landpatch.sources.gisco import fetch_boundaries, pick_region
+from landpatch.sources.http import make_session
+from landpatch.sources.odata import check_catalogue
+from landpatch.storage import open_store
+
+FIRST_YEAR = 2015
+"""Sentinel-2A was launched in June 2015."""
+
+
+def prepare_request(
+    nuts: str,
+    year: int,
+    label_year: int | None,
+    max_cloud: float,
+    start: str,
+    end: str,
+    cover: Cover,
+    today: date,
+) -> RegionRequest:
+    """A request from what a user typed; start and end are `MM-DD`.
+
+    Raises RequestError with one line that says what is wrong and how to mend it.
+    """
+    nuts = nuts.strip().upper()
+    if not NUTS3_PATTERN.fullmatch(nuts):
+        raise RequestError(f"{nuts!r} is not a NUTS3 code: five characters, such as FR101 or LU000")
+    if not FIRST_YEAR <= year <= today.year:
+        raise RequestError(f"no Sentinel-2 images of {year}: choose a year from {FIRST_YEAR} to {today.year}")
+    if not 0 <= max_cloud <= 100:
+        raise RequestError(f"MAX_CLOUD is percent, from 0 to 100, not {max_cloud:g}")
+    first, last = _day(start, year, "START"), _day(end, year, "END")
+    if first > last:
+        raise RequestError(f"START {start} is after END {end}")
+    if first > today:
+        raise RequestError(f"START {first} lies in the future")
+    if label_year is None and year in EDITIONS:
+        label_year = year
+    return RegionRequest(
+        nuts=nuts, year=year, label_year=label_year, max_cloud=max_cloud, start=first, end=last, cover=cover
+    )
+
+
+def _day(text: str, year: int, name: str) -> date:
+    try:
+        return datetime.strptime(f"{year}-{text.strip()}", "%Y-%m-%d").date()  # noqa: DTZ007  # a calendar day
+    except ValueError:
+        raise RequestError(f"{name} is a day as MM-DD, such as 05-01, not {text!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request that the services can answer."""
+
+    request: RegionRequest
+    remarks: tuple[str, ...]
+    """What the user should know before the work begins."""
+
+
+def check_region(settings: Settings, request: RegionRequest, explicit_label_year: bool) -> CheckedRequest:
+    """Check everything that can be checked before anything is queued.
+
+    Raises RequestError or ConfigurationError for what the user has to mend, InfrastructureError for
+    what cannot be reached.
+    """
+    remarks = []
+    if settings.source == "sandbox":
+        remarks.append(
+            "SANDBOX: no EO_S3_ACCESS_KEY_ID is set, so the pixels are synthetic (see README, "
+            "'The real thing')"
+        )
+    open_ledger(settings).check()
+    open_store(settings).check()
+    open_eodata(settings).check()
+    session = make_session()
+    try:
+        pick_region(fetch_boundaries(settings.nuts_url, session), request.nuts)
+        check_catalogue(settings.odata_url, session)
+        if request.label_year is None:
+            known = " and ".join(map(str, EDITIONS))
+            remarks.append(f"no CLC+ Backbone of {request.year} (there is {known}): images only")
+        elif explicit_label_year:
+            check_edition(settings.clcplus_url, session, request.label_year)
+            remarks.append(f"labels are of {request.label_year}, images of {request.year}")
+    except TransientError as error:
+        raise InfrastructureError(str(error)) from error
+    return CheckedRequest(request, tuple(remarks))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished run has given; the keys of `--json`."""
+
+    region: str
+    year: int
+    patches: int
+    images: int
+    labels: int
+    complete: int
+    partial: int
+    missing: list[dict[str, str]]
+    products: list[str]
+    bytes_downloaded: int
+    requests: int
+    index: str
+    seconds: float
+
+
+class Building:
+    """The building of a region, seen from outside."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        """ledger: of the same settings."""
+        self.settings = settings
+        self.ledger = ledger
+        self._begin = time.monotonic()
+
+    def start(self, request: RegionRequest) -> bool:
+        """Queue a region. Returns True when it was being built already and that run is joined.
+
+        Raises RequestError when the run under way was asked for with other options.
+        """
+        before = self.ledger.facts(request.key)
+        run, asked = self.ledger.start(request)
+        if asked != request:
+            raise RequestError(
+                f"{request.key} is being built with other options; wait for that run to end "
+                f"(`landpatch status {request.nuts} --year {request.year}`)"
+            )
+        send(PlanRegion(run=run, request=request))
+        return before.get("run") == run
+
+    def progress(self, request: RegionRequest) -> Progress:
+        """How far it is."""
+        return self.ledger.progress(request.key)
+
+    def result(self, request: RegionRequest) -> Result:
+        """What has come out; raises InfrastructureError when the run could not be finished."""
+        facts = self.ledger.facts(request.key)
+        if facts.get("state") != "done":
+            raise InfrastructureError(
+                f"{request.key} could not be built: {facts.get('message', 'no reason')}"
+            )
+        summary: dict[str, Any] = json.loads(facts["result"])
+        return Result(seconds=round(time.monotonic() - self._begin, 1), **summary)

@@ -1,0 +1,156 @@
+"""The command line: `landpatch region FR101`."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from functools import wraps
+from typing import ParamSpec
+
+import click
+from pydantic import ValidationError
+
+from landpatch import __version__
+from landpatch.build import Building, check_region, prepare_request
+from landpatch.errors import ConfigurationError, LandpatchError
+from landpatch.grid import Cover
+from landpatch.ledger import open_ledger
+from landpatch.log import configure_logging
+from landpatch.progress import describe_result, show_progress
+from landpatch.settings import Settings, load_settings
+
+EXIT_INCOMPLETE = 3
+EXIT_REQUEST = 2
+EXIT_INFRASTRUCTURE = 1
+P = ParamSpec("P")
+
+
+def _one_line(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the errors of landpatch into one line and the exit code of the contract."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigurationError as error:
+            click.echo(f"landpatch: {error}", err=True)
+            sys.exit(EXIT_REQUEST)
+        except LandpatchError as error:
+            click.echo(f"landpatch: {error}", err=True)
+            sys.exit(EXIT_INFRASTRUCTURE)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="landpatch")
+def main() -> None:
+    """Build land-cover training sets: Sentinel-2 images with CLC+ labels, for any NUTS3 region."""
+    configure_logging()
+
+
+def _settings(embedded: bool = True) -> Settings:
+    """The settings, with the embedded stack standing in for whatever is not set."""
+    settings = load_settings()
+    complete = settings.redis_url and settings.store_endpoint and settings.eo_access_key
+    if complete or not embedded:
+        return settings
+    try:
+        from services import stack  # noqa: PLC0415  # only a checkout has it
+    except ImportError:
+        raise ConfigurationError(
+            "the embedded stack needs a checkout of the project; or set LANDPATCH_REDIS_URL, "
+            "AWS_S3_ENDPOINT and the EO_S3_… credentials (see .env.example)"
+        ) from None
+    return stack.start_for(settings)
+
+
+@main.command()
+@click.argument("nuts")
+@click.option("--year", type=int, default=2021, show_default=True, help="Year of the images.")
+@click.option("--label-year", type=int, help="Edition of CLC+ Backbone.  [default: the year, if it has one]")
+@click.option("--max-cloud", type=float, default=30, show_default=True, help="Percent, of a whole product.")
+@click.option("--start", default="05-01", show_default=True, help="First day of sensing, MM-DD.")
+@click.option("--end", default="09-30", show_default=True, help="Last day of sensing, MM-DD.")
+@click.option(
+    "--cover",
+    type=click.Choice(["intersects", "within"]),
+    default="intersects",
+    show_default=True,
+    help="Take the cells that share area with the region, or only those inside it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@click.option("--detach", is_flag=True, help="Return once the region is queued.")
+@_one_line
+def region(
+    nuts: str,
+    year: int,
+    label_year: int | None,
+    max_cloud: float,
+    start: str,
+    end: str,
+    cover: Cover,
+    as_json: bool,
+    detach: bool,
+) -> None:
+    """Build the training set of a NUTS3 region, such as FR101.
+
+    Exit code 0: every patch is there. 3: finished, but some patches are missing or without their
+    label. 2: the request is wrong, nothing was written or queued. 1: the infrastructure failed.
+    """
+    try:
+        request = prepare_request(
+            nuts=nuts, year=year, label_year=label_year, max_cloud=max_cloud,
+            start=start, end=end, cover=cover, today=date.today(),  # noqa: DTZ011  # the user's day
+        )  # fmt: skip
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ConfigurationError(f"{fault['loc'][0]}: {fault['msg']}") from None
+    settings = _settings()
+    checked = check_region(settings, request, explicit_label_year=label_year is not None)
+    for line in checked.remarks:
+        click.echo(line, err=True)
+    building = Building(settings, open_ledger(settings))
+    joined = building.start(checked.request)
+    if joined:
+        click.echo(f"{request.key} is being built already; following that run", err=True)
+    if detach:
+        click.echo(
+            f"{request.key} is queued; follow it with `landpatch status {nuts} --year {year}`", err=True
+        )
+        return
+    result = show_progress(building, checked.request)
+    click.echo(describe_result(result, checked.request, settings), err=as_json)
+    if as_json:
+        click.echo(json.dumps(asdict(result)))
+    sys.exit(EXIT_INCOMPLETE if result.missing else 0)
+
+
+@main.command()
+@click.argument("nuts", required=False)
+@click.option("--year", type=int, default=2021, show_default=True)
+@_one_line
+def status(nuts: str | None, year: int) -> None:
+    """Show the ledger: every region, or one."""
+    settings = _settings(embedded=False)
+    if settings.redis_url is None:
+        from services import stack  # noqa: PLC0415  # only a checkout has it
+
+        settings = stack.running_settings(settings)
+    ledger = open_ledger(settings)
+    ledger.check()
+    regions = [f"{nuts.upper()}/{year}"] if nuts else ledger.regions()
+    if not regions:
+        click.echo("no region has been asked for yet")
+    for key in regions:
+        at = ledger.progress(key)
+        click.echo(
+            f"{key:<12} {at.state:<9} round {at.round}  products {at.products_done}/{at.products_total}"
+            f"  images {at.images_done}/{at.images_total}  labels {at.labels_done}/{at.labels_total}"
+            f"  {at.message}".rstrip()
+        )
+
+
+if __name__ == "__main__":
+    main()

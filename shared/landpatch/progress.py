@@ -1,0 +1,129 @@
+"""What a person sees while a region is built, and at its end."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from landpatch.build import Building, Result
+from landpatch.ledger import Progress
+from landpatch.messages import RegionRequest
+from landpatch.settings import Settings
+
+POLL_S = 0.25
+PLAIN_EVERY_S = 5.0
+PATIENCE_S = 60.0
+"""How long a queued region may wait before the user is told that nobody takes it up."""
+
+
+class _Rate(ProgressColumn):
+    """Things a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
+def show_progress(building: Building, request: RegionRequest) -> Result:
+    """Follow a run to its end: bars in a terminal, plain lines elsewhere. Returns its result."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        _show_bars(console, building, request)
+    else:
+        _print_lines(console, building, request)
+    return building.result(request)
+
+
+def _counts(at: Progress) -> dict[str, tuple[int, int]]:
+    return {
+        "products": (at.products_done, at.products_total),
+        "images": (at.images_done, at.images_total),
+        "labels": (at.labels_done, at.labels_total),
+    }
+
+
+def _show_bars(console: Console, building: Building, request: RegionRequest) -> None:
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+        tasks = {name: bars.add_task(name, total=None) for name in ("products", "images", "labels")}
+        for at in _watch(console, building, request):
+            for name, (done, total) in _counts(at).items():
+                bars.update(tasks[name], completed=done, total=total or None)
+
+
+def _print_lines(console: Console, building: Building, request: RegionRequest) -> None:
+    begin, last, shown = time.monotonic(), -PLAIN_EVERY_S, ""
+    for at in _watch(console, building, request):
+        counts = ", ".join(f"{name} {done}/{total}" for name, (done, total) in _counts(at).items())
+        line = f"{request.key} {at.state}{f' ({at.message})' if at.message else ''}: {counts}"
+        now = time.monotonic() - begin
+        ended = at.state in {"done", "failed"}
+        if line != shown and (now - last >= PLAIN_EVERY_S or ended):
+            console.print(f"{line}{_pace(at, now)}", highlight=False, soft_wrap=True)
+            last, shown = now, line
+
+
+def _pace(at: Progress, elapsed_s: float) -> str:
+    if not at.images_done or at.images_done >= at.images_total:
+        return ""
+    rate = at.images_done / elapsed_s
+    return f", {rate:.1f} images/s, ETA {(at.images_total - at.images_done) / rate:.0f} s"
+
+
+def _watch(console: Console, building: Building, request: RegionRequest) -> Iterator[Progress]:
+    begin, warned = time.monotonic(), False
+    while True:
+        at = building.progress(request)
+        yield at
+        if at.state in {"done", "failed"}:
+            return
+        if at.state == "queued" and not warned and time.monotonic() - begin > PATIENCE_S:
+            console.print("no dispatcher has taken the region up yet: is one running? (`make status`)")
+            warned = True
+        time.sleep(POLL_S)
+
+
+def describe_result(result: Result, request: RegionRequest, settings: Settings) -> str:
+    """The summary of a run, for a person."""
+    folder = result.index.removesuffix("filename2bbox.parquet")
+    lines = [
+        f"{request.key}: {result.images} of {result.patches} images"
+        f" ({result.complete} complete, {result.partial} partial), {result.labels} labels,"
+        f" in {result.seconds:.0f} s",
+        f"  products  {len(result.products)} used, {result.bytes_downloaded / 1e6:.0f} MB downloaded,"
+        f" {result.requests} requests",
+        *(f"            {name}" for name in result.products[:6]),
+        f"  images    {folder}",
+        f"  labels    {folder.replace('/images/', '/labels/')}",
+        f"  index     {result.index}",
+        '  look      rasterio.open("<images>/<filename>").read([4, 3, 2]); see README, "Looking at it"',
+    ]
+    if settings.source == "sandbox":
+        lines.insert(1, "  source    SANDBOX: synthetic pixels")
+    if result.missing:
+        reasons = Counter(entry["reason"] for entry in result.missing)
+        lines.append(f"  missing   {len(result.missing)} patches:")
+        lines += [f"            {count} x {reason}" for reason, count in reasons.most_common(10)]
+        lines += [f"            {entry['patch']}: {entry['reason']}" for entry in result.missing[:20]]
+        if len(result.missing) > 20:
+            lines.append("            … the rest is in patches.parquet")
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""Offsets and quantification come from genuine MTD_MSIL2A.xml, never from the date."""
+
+import pytest
+
+from landpatch.errors import PermanentError
+from landpatch.metadata import parse_radiometry
+
+GENUINE = {
+    "S2A_MSIL2A_20190212T192651_N0212_R013_T07HFE_20201007T160857.SAFE": 0,
+    "S2B_MSIL2A_20210122T133229_N0214_R081_T22HBD_20210122T155500.SAFE": 0,
+    "S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454.SAFE": -1000,
+    "S2A_MSIL2A_20230625T234621_N0509_R073_T01WCP_20230626T022157.SAFE": -1000,
+}
+
+
+@pytest.mark.parametrize(("product", "offset"), GENUINE.items())
+def test_genuine_metadata_gives_one_offset_a_band(data, product, offset):
+    radiometry = parse_radiometry((data / "sentinel2" / product / "MTD_MSIL2A.xml").read_bytes(), product)
+    assert radiometry.quantification == 10000
+    assert set(radiometry.offsets.values()) == {offset}
+    assert len(radiometry.offsets) == 12
+
+
+def test_each_band_takes_its_own_offset(data):
+    name = "S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454.SAFE"
+    xml = (data / "sentinel2" / name / "MTD_MSIL2A.xml").read_text()
+    changed = xml.replace('<BOA_ADD_OFFSET band_id="8">-1000', '<BOA_ADD_OFFSET band_id="8">-1200')
+    assert changed != xml
+    offsets = parse_radiometry(changed.encode(), name).offsets
+    assert offsets["B8A"] == -1200
+    assert offsets["B8"] == offsets["B9"] == -1000
+
+
+ENTITIES = b'<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>'
+
+
+@pytest.mark.parametrize("xml", [b"", b"<html>", ENTITIES, b"<a/>", b'{"error": 1}'])
+def test_what_is_not_such_metadata_is_refused_with_the_product_named(xml):
+    with pytest.raises(PermanentError, match="S2X"):
+        parse_radiometry(xml, "S2X")

@@ -1,0 +1,143 @@
+"""One true warp: pixels that encode their own coordinates come out where they belong."""
+
+import numpy as np
+import pytest
+from pyproj import Transformer
+
+from landpatch.grid import PATCH_SIZE_M
+from landpatch.warp import (
+    NativeGrid,
+    Window,
+    join_windows,
+    map_patch,
+    needed_window,
+    project_patch,
+    take_nearest,
+    warp_bilinear,
+)
+
+# city: a patch, the UTM zone, the upper-left corner of a tile that holds it
+CITIES = {
+    "Paris": (3757500, 2887500, "EPSG:32631"),
+    "Lisbon": (2662500, 1947500, "EPSG:32629"),
+    "Helsinki": (5137500, 4210000, "EPSG:32635"),
+    "Bucharest": (5600000, 2510000, "EPSG:32635"),
+    "Valletta": (4742500, 1395000, "EPSG:32633"),
+    "Canaries": (1800000, 1000000, "EPSG:32628"),
+}
+
+
+def pixel_centres(xmin, ymin):
+    """EPSG:3035 coordinates of a patch's pixel centres, row 0 in the north."""
+    return np.meshgrid(xmin + 5 + 10.0 * np.arange(250), ymin + 2495 - 10.0 * np.arange(250))
+
+
+def grid_around(x, y, crs, size_m):
+    """A native grid on the 60 m lattice of a tile that holds the patch with a margin."""
+    left, top = np.floor(x.min() / 60) * 60 - 600, np.ceil(y.max() / 60) * 60 + 600
+    pixels = int(max(np.ptp(x), np.ptp(y)) + 1800) // 60 * 60 // size_m
+    return NativeGrid(crs, left, top, size_m, pixels, pixels)
+
+
+def own_coordinates(grid):
+    """EPSG:3035 coordinates of a native grid's pixel centres."""
+    x = grid.left + (np.arange(grid.width) + 0.5) * grid.pixel_size_m
+    y = grid.top - (np.arange(grid.height) + 0.5) * grid.pixel_size_m
+    return Transformer.from_crs(grid.crs, "EPSG:3035", always_xy=True).transform(*np.meshgrid(x, y))
+
+
+@pytest.mark.parametrize("city", CITIES)
+def test_projected_pixel_centres_agree_with_pyproj_at_every_pixel(city):
+    xmin, ymin, crs = CITIES[city]
+    x, y = project_patch(xmin, ymin, crs)
+    exact = Transformer.from_crs("EPSG:3035", crs, always_xy=True).transform(*pixel_centres(xmin, ymin))
+    assert np.abs(x - exact[0]).max() < 1e-6
+    assert np.abs(y - exact[1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("size_m", [10, 20, 60])
+@pytest.mark.parametrize("city", CITIES)
+def test_pixels_that_encode_their_coordinates_are_recovered(city, size_m):
+    xmin, ymin, crs = CITIES[city]
+    x, y = project_patch(xmin, ymin, crs)
+    grid = grid_around(x, y, crs, size_m)
+    patch_map = map_patch(x, y, grid)
+    window = needed_window(patch_map, grid)
+    rows = slice(window.row, window.row + window.height)
+    cols = slice(window.col, window.col + window.width)
+    observed = np.ones((window.height, window.width), bool)
+    for native, truth, origin in zip(
+        own_coordinates(grid), pixel_centres(xmin, ymin), (xmin, ymin), strict=True
+    ):
+        values = (native - origin)[rows, cols].astype("float32")
+        warped, seen = warp_bilinear(values, observed, window, patch_map, grid)
+        assert seen.all()
+        tolerance_m = 0.5 if size_m == 10 else 0.1 * size_m
+        assert np.abs(warped - (truth - origin)).max() <= tolerance_m
+
+
+def flat_case(size_m=10):
+    """A grid and a patch map that is shifted by a quarter pixel, no projection involved."""
+    grid = NativeGrid("EPSG:32631", 0, 2600, size_m, 260, 260)
+    x, y = np.meshgrid(2.5 + 5 + 10.0 * np.arange(250), 2600 - 5 - 10.0 * np.arange(250))
+    return grid, map_patch(x, y, grid)
+
+
+def test_no_observation_is_never_mixed_into_a_value():
+    grid, patch_map = flat_case()
+    observed = np.ones((260, 260), bool)
+    observed[:, 100] = False
+    values = np.where(observed, np.float32(500), np.float32(0))
+    warped, seen = warp_bilinear(values, observed, Window(0, 0, 260, 260), patch_map, grid)
+    assert np.allclose(warped[seen], 500)
+    assert (warped[~seen] == 0).all()
+
+
+def test_a_pixel_is_observed_where_its_nearest_native_pixel_is():
+    grid, patch_map = flat_case()
+    observed = np.random.default_rng(5).random((260, 260)) > 0.4
+    values = np.where(observed, np.float32(7), np.float32(0))
+    warped, seen = warp_bilinear(values, observed, Window(0, 0, 260, 260), patch_map, grid)
+    assert (seen == observed[:250, :250]).all()
+    assert np.allclose(warped[seen], 7)
+
+
+def test_the_outer_half_pixel_of_a_tile_is_kept_and_beyond_it_nothing_is_seen():
+    grid = NativeGrid("EPSG:32631", 0, 2500, 10, 125, 250)
+    x, y = np.meshgrid(3 + 10.0 * np.arange(250), 2500 - 5 - 10.0 * np.arange(250))
+    patch_map = map_patch(x, y, grid)
+    window = needed_window(patch_map, grid)
+    values = np.full((window.height, window.width), 9, "float32")
+    warped, seen = warp_bilinear(values, np.ones(values.shape, bool), window, patch_map, grid)
+    assert seen[:, :125].all()
+    assert not seen[:, 125:].any()
+    assert np.allclose(warped[:, :125], 9)
+
+
+def test_the_grids_of_60_20_and_10_m_share_the_tile_corner_not_the_first_pixel_centre():
+    for size_m in (10, 20, 60):
+        grid = NativeGrid("EPSG:32631", 600000, 5000040, size_m, 10980, 10980)
+        corner = map_patch(np.array([[600000.0]]), np.array([[5000040.0]]), grid)
+        assert (corner.col.item(), corner.row.item()) == (-0.5, -0.5)
+
+
+def test_a_patch_beside_the_tile_needs_no_window():
+    grid, patch_map = flat_case()
+    far = NativeGrid(grid.crs, 1e6, 1e6, 10, 100, 100)
+    x, y = np.meshgrid(np.arange(250.0), np.arange(250.0))
+    assert needed_window(map_patch(x, y, far), far) is None
+
+
+def test_categories_take_the_pixel_that_holds_the_centre():
+    grid, patch_map = flat_case()
+    classes = np.random.default_rng(2).integers(0, 12, (260, 260)).astype("uint8")
+    taken = take_nearest(classes, Window(0, 0, 260, 260), patch_map, grid, outside=0)
+    assert (taken == classes[:250, :250]).all()
+
+
+def test_joined_windows_hold_each_window():
+    assert join_windows([Window(5, 7, 2, 2), Window(1, 8, 1, 9)]) == Window(1, 7, 6, 10)
+
+
+def test_patch_size_and_pixels_agree():
+    assert PATCH_SIZE_M == 250 * 10
