@@ -1,6 +1,7 @@
 """The command line: `landpatch region FR101`."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from landpatch.errors import ConfigurationError, LandpatchError
 from landpatch.grid import Cover
 from landpatch.ledger import open_ledger
 from landpatch.log import configure_logging
-from landpatch.progress import describe_result, show_progress
+from landpatch.progress import describe_result, show_preparation, show_progress
 from landpatch.settings import Settings, load_settings
 
 EXIT_INCOMPLETE = 3
@@ -57,13 +58,20 @@ def _settings(embedded: bool = True) -> Settings:
     if complete or not embedded:
         return settings
     try:
-        from services import stack  # noqa: PLC0415  # only a checkout has it
+        from services.stack import start_for  # noqa: PLC0415  # only a checkout has it
     except ImportError:
         raise ConfigurationError(
             "the embedded stack needs a checkout of the project; or set LANDPATCH_REDIS_URL, "
             "AWS_S3_ENDPOINT and the EO_S3_… credentials (see .env.example)"
         ) from None
-    return stack.start_for(settings)
+    return start_for(settings)
+
+
+def _prepare_sandbox(nuts: str, year: int) -> None:
+    """Have the sandbox make the region's products, where that has not been done before."""
+    from services.stack.sandbox import prepare  # noqa: PLC0415  # only a checkout has it
+
+    show_preparation((at.done, at.total) for at in prepare(nuts, year))
 
 
 @main.command()
@@ -111,6 +119,8 @@ def region(
     checked = check_region(settings, request, explicit_label_year=label_year is not None)
     for line in checked.remarks:
         click.echo(line, err=True)
+    if settings.source == "sandbox" and "LANDPATCH_STACK" in os.environ:
+        _prepare_sandbox(nuts.upper(), year)
     building = Building(settings, open_ledger(settings))
     joined = building.start(checked.request)
     if joined:
@@ -135,9 +145,9 @@ def status(nuts: str | None, year: int) -> None:
     """Show the ledger: every region, or one."""
     settings = _settings(embedded=False)
     if settings.redis_url is None:
-        from services import stack  # noqa: PLC0415  # only a checkout has it
+        from services.stack import running_settings  # noqa: PLC0415  # only a checkout has it
 
-        settings = stack.running_settings(settings)
+        settings = running_settings(settings)
     ledger = open_ledger(settings)
     ledger.check()
     regions = [f"{nuts.upper()}/{year}"] if nuts else ledger.regions()

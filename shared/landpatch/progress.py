@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -45,6 +45,34 @@ def show_progress(building: Building, request: RegionRequest) -> Result:
     return building.result(request)
 
 
+def show_preparation(steps: Iterable[tuple[int, int]]) -> None:
+    """Follow the making of the sandbox's products; steps: done and total."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with Bars(*_columns(), console=console, transient=True) as bars:
+            task = bars.add_task("sandbox", total=None)
+            for done, total in steps:
+                bars.update(task, completed=done, total=total or None)
+        return
+    shown = -1
+    for done, total in steps:
+        if done != shown and done < total:
+            console.print(f"making the sandbox's products: {done}/{total}", highlight=False)
+            shown = done
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+
+
 def _counts(at: Progress) -> dict[str, tuple[int, int]]:
     return {
         "products": (at.products_done, at.products_total),
@@ -54,16 +82,7 @@ def _counts(at: Progress) -> dict[str, tuple[int, int]]:
 
 
 def _show_bars(console: Console, building: Building, request: RegionRequest) -> None:
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console) as bars:
+    with Bars(*_columns(), console=console) as bars:
         tasks = {name: bars.add_task(name, total=None) for name in ("products", "images", "labels")}
         for at in _watch(console, building, request):
             for name, (done, total) in _counts(at).items():

@@ -138,14 +138,14 @@ def warp_bilinear(
     """
     cols = (patch_map.col - window.col).astype("float32")
     rows = (patch_map.row - window.row).astype("float32")
-    warped = _remap(values, cols, rows)
+    warped: NDArray[np.float32] = _remap(values, cols, rows)
     seen = take_nearest(observed, window, patch_map, grid, outside=False)
     inner = cols.min() >= 0 and rows.min() >= 0
     inner = inner and cols.max() <= window.width - 1 and rows.max() <= window.height - 1
     if not inner or not observed.all():
         weight = _remap(observed.astype("float32"), cols, rows)
         weight[weight <= 0] = 1
-        warped /= weight
+        np.divide(warped, weight, out=warped)
     warped[~seen] = 0
     return warped, seen
 
@@ -168,7 +168,5 @@ def take_nearest(
 def _remap(
     values: NDArray[np.float32], cols: NDArray[np.float32], rows: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    remapped: NDArray[np.float32] = cv2.remap(
-        values, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
-    )
-    return remapped
+    remapped = cv2.remap(values, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(remapped, dtype="float32")

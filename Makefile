@@ -1,0 +1,67 @@
+# landpatch: land-cover training sets for Europe. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The options of `make region`; only those that are set are passed on.
+OPTIONS = $(if $(YEAR),--year $(YEAR)) $(if $(LABEL_YEAR),--label-year $(LABEL_YEAR)) \
+	$(if $(MAX_CLOUD),--max-cloud $(MAX_CLOUD)) $(if $(START),--start $(START)) \
+	$(if $(END),--end $(END)) $(if $(COVER),--cover $(COVER)) $(if $(JSON),--json)
+
+.PHONY: help
+help: ## Show every target with one line of help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+$(READY): requirements.lock pyproject.toml scripts/setup.sh
+	@bash scripts/setup.sh $(VENV)
+
+.PHONY: setup
+setup: $(READY) ## Make the Python environment in .venv
+
+.PHONY: region
+region: ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects]
+	@if [ -z "$(NUTS)" ]; then echo "landpatch: which region? Say: make region NUTS=FR101" >&2; exit 2; fi
+	@$(MAKE) $(READY)
+	@$(BIN)/landpatch region $(NUTS) $(OPTIONS)
+
+.PHONY: up
+up: $(READY) ## Start the embedded stack: Redis, object store, workers, Flower
+	@$(BIN)/python -m services.stack up
+
+.PHONY: down
+down: ## Stop the embedded stack; nothing is left running
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m services.stack down; fi
+
+.PHONY: status
+status: $(READY) ## Show the embedded stack and the regions
+	@$(BIN)/python -m services.stack status
+	@$(BIN)/landpatch status || true
+
+.PHONY: test
+test: $(READY) ## Run the whole test suite
+	@$(BIN)/pytest
+
+.PHONY: test-unit
+test-unit: $(READY) ## Run the fast tests: no processes, no network
+	@$(BIN)/pytest tests/unit
+
+.PHONY: lint
+lint: $(READY) ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: lock
+lock: ## Pin every dependency with hashes in requirements.lock
+	@uv pip compile pyproject.toml --group stack --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
+
+.PHONY: clean
+clean: down ## Stop the stack; remove the environment and the caches, but no results
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,44 @@
+"""Command line: `python -m services.sandbox serve|prepare`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from services.sandbox.app import make_app
+from services.sandbox.prepare import prepare
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m services.sandbox", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serving = commands.add_parser("serve", help="answer as the public services do")
+    serving.add_argument("--port", type=int, required=True)
+    making = commands.add_parser("prepare", help="make the products of a region and a year")
+    making.add_argument("region", help="NUTS 3 code, such as FR101")
+    making.add_argument("--year", type=int, default=2021)
+    for command in (serving, making):
+        command.add_argument("--root", type=Path, required=True, help="where products and catalogue lie")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; its exit code."""
+    options = _parse(arguments)
+    root = options.root.resolve()
+    if options.command == "serve":
+        root.mkdir(parents=True, exist_ok=True)
+        uvicorn.run(make_app(root), host="127.0.0.1", port=options.port, log_level="warning")
+        return 0
+    try:
+        total = prepare(options.region, options.year, root, lambda line: print(line, flush=True))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{options.region} {options.year}: {total} products", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
