@@ -11,6 +11,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from landpatch.errors import PermanentError
+from landpatch.gdal import gdal_env
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import Radiometry
 from landpatch.sources.eodata import CONNECTIONS, NATIVE_SIZE_M, SCENE_CLASS, EOData
@@ -55,8 +56,9 @@ class OpenBand:
         if not data.startswith(_JP2_SIGNATURE):
             raise PermanentError(f"{self._what} is not a JP2 file")
         try:
-            self._memory = MemoryFile(data)
-            self._dataset: DatasetReader = self._memory.open(driver="JP2OpenJPEG")
+            with gdal_env():
+                self._memory = MemoryFile(data)
+                self._dataset: DatasetReader = self._memory.open(driver="JP2OpenJPEG")
         except RasterioError as error:
             raise PermanentError(f"{self._what} cannot be opened: {error}") from error
         self.grid = _checked_grid(self._dataset, band, self._what)

@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -71,7 +72,7 @@ async def _export(request: Request) -> Response:
         return _no_service()
     parameters: dict[str, str] = dict(request.query_params)
     if request.method == "POST":
-        parameters |= {key: str(value) for key, value in (await request.form()).items()}
+        parameters |= dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
     try:
         data = await run_in_threadpool(export_image, edition, parameters)
     except ExportError as error:

@@ -146,7 +146,7 @@ def _reflect(view: _View, band: str, day: date) -> NDArray[np.float32]:
     field = np.asarray(cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA), dtype="float32")
     field *= view.texture
     field *= 1 - np.float32(1 - SHADOW[index]) * view.shadow
-    field += (np.float32(CLOUD[index]) * (0.5 + 0.6 * view.brightness) - field) * view.cloud
+    field += (np.float32(CLOUD[index]) * (0.62 + 0.48 * view.brightness) - field) * view.cloud
     return field
 
 

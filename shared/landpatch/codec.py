@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -18,6 +17,7 @@ from rasterio.transform import from_origin
 from landpatch import __version__
 from landpatch.composite import Observation
 from landpatch.errors import PermanentError
+from landpatch.gdal import gdal_env
 from landpatch.grid import CRS as GRID_CRS
 from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.radiometry import BANDS, REFLECTANCE_BANDS
@@ -50,7 +50,7 @@ def encode_image(bands: NDArray[np.float64], patch: Patch, tags: Mapping[str, st
     bands: (14, 250, 250) float64, in the order of `radiometry.BANDS`. tags are written with the prefix
     `LANDPATCH_`. The same arguments give the same bytes.
     """
-    with MemoryFile() as memory:
+    with gdal_env(), MemoryFile() as memory:
         with memory.open(**_profile(patch), compress="deflate", zlevel=1, predictor=2) as image:
             image.update_tags(
                 **{f"{_TAG_PREFIX}{name}": value for name, value in sorted(tags.items())},
@@ -85,7 +85,7 @@ def decode_image(data: bytes, patch: Patch) -> Image:
         raise PermanentError(f"{patch.name}.tif: not a TIFF")
     try:
         with (
-            rasterio.Env(GTIFF_IGNORE_READ_ERRORS="NO", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            gdal_env(),
             MemoryFile(data) as memory,
             memory.open(driver="GTiff") as image,
         ):
@@ -165,7 +165,7 @@ def decode_class_raster(data: bytes, width: int, height: int, what: str) -> NDAr
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with MemoryFile(data) as memory, memory.open(driver="GTiff") as raster:
+            with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as raster:
                 if (raster.width, raster.height, raster.count) != (width, height, 1):
                     raise PermanentError(
                         f"{what}: {raster.count} bands of {raster.width} x {raster.height} pixels,"

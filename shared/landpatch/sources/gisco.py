@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def pick_region(boundaries: Mapping[str, dict[str, Any]], nuts: str) -> Region:
     """
     feature = boundaries.get(nuts)
     if feature is None:
-        near = difflib.get_close_matches(nuts, boundaries, n=5, cutoff=0.6)
+        shared = max(len(commonprefix([nuts, code])) for code in boundaries)
+        kin = [code for code in boundaries if len(commonprefix([nuts, code])) == shared >= 2]
+        near = difflib.get_close_matches(nuts, kin, n=5, cutoff=0.0)
         hint = f"; near are {', '.join(near)}" if near else ""
         raise RequestError(f"no NUTS3 region {nuts!r} in the 2021 boundaries{hint}")
     try:

@@ -13,7 +13,7 @@ TILE = next(tile for tile in load_tiles() if tile.id == "31UDQ")
 SCENES = plan_scenes(TILE, 2021)
 PRODUCTS = [
     describe_product(scene, cover, 1000, b"manifest")
-    for scene, cover in zip(SCENES, (3.5, 8, 10, 15, 15, 12, 12.5, 28, 65), strict=True)
+    for scene, cover in zip(SCENES, (3.5, 8.0, 10.0, 15.0, 15.0, 12.0, 12.5, 28.0, 65.0), strict=True)
 ]
 PRODUCT_TYPE = (
     "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType' and "
@@ -56,8 +56,8 @@ def _ask(**options):
         ("contains(Name,'N0510')", 2),
         ("startswith(Name,'S2') and contains(Name,'_N0510_')", 2),
         (f"Name eq '{SCENES[0].name}'", 1),
-        ("OData.CSC.Intersects(area=geography'SRID=4326;POINT(2.35 48.85)')", 9),
-        ("OData.CSC.Intersects(area=geography'SRID=4326;POINT(2.9 48.85)')", 8),
+        ("OData.CSC.Intersects(area=geography'SRID=4326;POINT(2.2 48.85)')", 8),
+        ("OData.CSC.Intersects(area=geography'SRID=4326;POINT(2.9 48.85)')", 7),
         ("OData.CSC.Intersects(area=geography'SRID=4326;POLYGON((10 50,11 50,11 51,10 51,10 50))')", 0),
         (
             "OData.CSC.Intersects(area=geography'SRID=4326;MULTIPOLYGON(((10 50,11 50,11 51,10 50)),"

