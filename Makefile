@@ -24,10 +24,12 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 .PHONY: setup
 setup: $(READY) ## Make the Python environment in .venv
 
-.PHONY: region
-region: ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects]
+.PHONY: region-named
+region-named:
 	@if [ -z "$(NUTS)" ]; then echo "landpatch: which region? Say: make region NUTS=FR101" >&2; exit 2; fi
-	@$(MAKE) $(READY)
+
+.PHONY: region
+region: region-named $(READY) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects]
 	@$(BIN)/landpatch region $(NUTS) $(OPTIONS)
 
 .PHONY: up

@@ -76,6 +76,7 @@ def write_jp2(
     all-zero codestream is kept. with_tlm: write the TLM marker, as products do from baseline 05.12 on.
     """
     header, parts = _split(_load_empty(grid, bits, cache))
+    header = header[:6] + b"\x00\x00" + header[8:]  # Rsiz: no profile is claimed, as in genuine files
     parts.update(_encode_pieces(grid, pieces, bits))
     ordered = [parts[number] for number in range(grid.tiles**2)]
     tlm = _make_tlm([len(part) for part in ordered]) if with_tlm else b""

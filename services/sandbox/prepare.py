@@ -4,6 +4,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -49,7 +50,10 @@ def prepare(region_code: str, year: int, root: Path, tell: Callable[[str], None]
     year outside the satellites' time.
     """
     work = plan_work(region_code, year)
+    waiting = Progress("running", 0, len(work), "waiting for another run to end", os.getpid())
+    _note(root, region_code, year, waiting)
     with _lock(root):
+        _sweep(root)
         _note(root, region_code, year, Progress("running", 0, len(work), pid=os.getpid()))
         try:
             for done, name in enumerate(_make_all(work, root), start=1):
@@ -117,6 +121,12 @@ def _lock(root: Path) -> Iterator[None]:
         yield
 
 
+def _sweep(root: Path) -> None:
+    """Remove what a run that was killed has left half written."""
+    for leftover in root.glob("eodata/Sentinel-2/MSI/L2A/*/*/*/.S2*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _note_path(root: Path, region_code: str, year: int) -> Path:
     return root / "prepare" / f"{region_code}_{year}.json"
 
@@ -155,7 +165,8 @@ def start_preparing(region_code: str, year: int, root: Path) -> None:
         return
     command = [sys.executable, "-m", "services.sandbox", "prepare", region_code, "--year", str(year)]
     log = _note_path(root, region_code, year).with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    starting = Progress("running", 0, 0, "starting", os.getpid())
+    _note(root, region_code, year, starting)
     with log.open("wb") as output:
         child = subprocess.Popen(
             [*command, "--root", str(root)],
@@ -164,5 +175,10 @@ def start_preparing(region_code: str, year: int, root: Path) -> None:
             cwd=Path(__file__).parents[2],
             start_new_session=True,
         )
-    _note(root, region_code, year, Progress("running", 0, 0, "starting", child.pid))
-    threading.Thread(target=child.wait, daemon=True).start()  # so that it leaves no zombie
+
+    def watch() -> None:
+        code = child.wait()
+        if read_progress(region_code, year, root) == starting:
+            _note(root, region_code, year, Progress("failed", message=f"exit code {code}, see {log}"))
+
+    threading.Thread(target=watch, daemon=True).start()

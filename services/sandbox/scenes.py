@@ -85,7 +85,7 @@ class Scene:
     @property
     def strip_start(self) -> datetime:
         """Start of the datastrip; the time in the granule's name."""
-        return self.sensed + timedelta(seconds=97 if self.cut == "south" else -4)
+        return self.sensed + timedelta(seconds=-4)
 
     @property
     def granule(self) -> str:

@@ -54,6 +54,7 @@ def make_environment(settings: Settings, access: Access, folders: Folders) -> di
             "AWS_ACCESS_KEY_ID": access.store_key,
             "AWS_SECRET_ACCESS_KEY": access.store_secret,
             "AWS_SESSION_TOKEN": "",
+            "LANDPATCH_STORE_URL": f"http://127.0.0.1:{access.files_port}",
         }
     if embeds_sandbox(settings):
         base = f"http://127.0.0.1:{access.sandbox_port}"
@@ -73,14 +74,15 @@ def make_environment(settings: Settings, access: Access, folders: Folders) -> di
 
 def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Part]:
     """The processes that the settings call for; writes the configuration files that they read."""
-    parts = [_redis(access, folders), *_workers(folders), _flower(access, folders)]
+    parts = [_redis(access, folders), *_workers(), _flower(access, folders)]
     if settings.store_endpoint is None:
         (folders.store / settings.bucket).mkdir(parents=True, exist_ok=True)
         parts.append(
             _s3_server(
-                "store", folders.store, access.store_port, f"{access.store_key},{access.store_secret}", 5
+                "store", folders.store, access.store_port, f"{access.store_key},{access.store_secret}", 1
             )
         )
+        parts.append(_file_server(folders.store, access.files_port))
     if embeds_sandbox(settings):
         (folders.sandbox / "eodata").mkdir(parents=True, exist_ok=True)
         parts.append(
@@ -120,7 +122,14 @@ def _s3_server(name: str, folder: Path, port: int, pair: str, seen_after_s: int)
     return Part(name, [*shell, *command], f"http://127.0.0.1:{port}", environment, priority=20)
 
 
-def _workers(folders: Folders) -> list[Part]:
+def _file_server(folder: Path, port: int) -> Part:
+    """The store for readers: plain HTTP without credentials, as the public training set is served."""
+    command = [str(Path(sys.executable).parent / "rclone"), "serve", "http", str(folder), "--read-only"]
+    command += ["--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s"]
+    return Part("files", command, f"http://127.0.0.1:{port}", {"RCLONE_CONFIG": os.devnull}, priority=20)
+
+
+def _workers() -> list[Part]:
     processors = os.cpu_count() or 1
     concurrency = {"image_worker": processors, "label_worker": 2}
     return [

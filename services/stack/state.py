@@ -27,6 +27,7 @@ class Access:
 
     redis_port: int
     store_port: int
+    files_port: int
     eo_port: int
     sandbox_port: int
     flower_port: int
@@ -89,9 +90,9 @@ class Folders:
 def load_access(folders: Folders) -> Access:
     """The stack's ports and passwords; chosen once, then kept."""
     path = folders.run / "access.json"
-    if path.exists():
-        return Access(**json.loads(path.read_text()))
     names = Access.__dataclass_fields__
+    if path.exists() and (kept := json.loads(path.read_text())).keys() == names.keys():
+        return Access(**kept)
     ports = iter(_free_ports(len(names)))
     access = Access(
         **{name: next(ports) if name.endswith("_port") else secrets.token_hex(20) for name in names}  # type: ignore[arg-type]

@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     store_secret_key: SecretStr | None = Field(None, alias="AWS_SECRET_ACCESS_KEY")
     store_session_token: SecretStr | None = Field(None, alias="AWS_SESSION_TOKEN")
     store_region: str = Field("us-east-1", alias="AWS_DEFAULT_REGION")
+    store_url: str | None = Field(None, alias="LANDPATCH_STORE_URL")
+    """Where readers find the store over plain HTTP; the store's endpoint when it is the same."""
     bucket: str = Field("landpatch", alias="LANDPATCH_BUCKET", pattern=r"^[a-z0-9][a-z0-9.-]{1,62}$")
     prefix: str = Field("data", alias="LANDPATCH_PREFIX", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
 
@@ -57,7 +59,7 @@ class Settings(BaseSettings):
     window_pixels: int = Field(32_000_000, alias="LANDPATCH_WINDOW_PIXELS", ge=4_194_304)
     """How many 10 m pixels of a band are decoded at a time."""
 
-    @field_validator("store_endpoint", "eo_endpoint")
+    @field_validator("store_endpoint", "store_url", "eo_endpoint")
     @classmethod
     def _give_scheme(cls, endpoint: str | None) -> str | None:
         if endpoint is None:

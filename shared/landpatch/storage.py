@@ -107,11 +107,13 @@ def translate(error: BotoCoreError | ClientError, what: str) -> Exception:
 class S3Store:
     """A bucket of an S3 server."""
 
-    def __init__(self, client: "S3Client", bucket: str, endpoint: str | None) -> None:
-        """client: made by `make_s3_client`. endpoint: its URL, for `url`."""
+    def __init__(
+        self, client: "S3Client", bucket: str, endpoint: str | None, public_url: str | None = None
+    ) -> None:
+        """client: made by `make_s3_client`. endpoint: its URL. public_url: where readers find it."""
         self._client = client
         self._bucket = bucket
-        self._endpoint = endpoint
+        self._url = public_url or endpoint
         self._what = f"the destination store (AWS_S3_ENDPOINT={endpoint or 'AWS'}, bucket {bucket})"
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
@@ -153,8 +155,8 @@ class S3Store:
             raise translate(error, self._what) from error
 
     def url(self, key: str) -> str:
-        """`{endpoint}/{bucket}/{key}`, or `s3://…` on AWS."""
-        return f"{self._endpoint}/{self._bucket}/{key}" if self._endpoint else f"s3://{self._bucket}/{key}"
+        """`{public_url or endpoint}/{bucket}/{key}`, or `s3://…` on AWS."""
+        return f"{self._url}/{self._bucket}/{key}" if self._url else f"s3://{self._bucket}/{key}"
 
     def check(self) -> None:
         """Raise ConfigurationError or InfrastructureError when the bucket cannot be used."""
@@ -177,4 +179,4 @@ def open_store(settings: Settings) -> S3Store:
         settings.store_session_token,
         settings.store_region,
     )
-    return S3Store(client, settings.bucket, settings.store_endpoint)
+    return S3Store(client, settings.bucket, settings.store_endpoint, settings.store_url)

@@ -4,7 +4,6 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,8 @@ def pick_region(boundaries: Mapping[str, dict[str, Any]], nuts: str) -> Region:
     """
     feature = boundaries.get(nuts)
     if feature is None:
-        shared = max(len(commonprefix([nuts, code])) for code in boundaries)
-        kin = [code for code in boundaries if len(commonprefix([nuts, code])) == shared >= 2]
-        near = difflib.get_close_matches(nuts, kin, n=5, cutoff=0.0)
+        kin = [code for code in boundaries if code[:3] == nuts[:3]] or list(boundaries)
+        near = difflib.get_close_matches(nuts, kin, n=5, cutoff=0.6)
         hint = f"; near are {', '.join(near)}" if near else ""
         raise RequestError(f"no NUTS3 region {nuts!r} in the 2021 boundaries{hint}")
     try:

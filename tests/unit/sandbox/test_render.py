@@ -5,6 +5,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+import shapely
 
 from services.sandbox.landscape import class_at, load_regions
 from services.sandbox.render import Chunk, render_chunk
@@ -108,6 +109,14 @@ def test_two_datastrips_make_one_whole():
     chunk = _chunk_at(TILE, x, y)
     first, second = (_render(scene, chunk, ("B04", 10))["B04", 10] for scene in (north, south))
     np.testing.assert_array_equal((first == 0), (second > 0))
+
+
+@pytest.mark.parametrize("kind", ["none", "edge", "north", "south"])
+def test_a_footprint_holds_what_is_observed_and_nothing_else(kind):
+    scene, random = _scene(kind), np.random.default_rng(1)
+    x = TILE.ulx + random.uniform(0, 109_800, 4000)
+    y = TILE.uly - random.uniform(0, 109_800, 4000)
+    np.testing.assert_array_equal(shapely.contains_xy(scene.footprint(), x, y), scene.sees(x, y))
 
 
 @pytest.mark.parametrize("cover", [0.3])

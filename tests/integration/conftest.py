@@ -1,0 +1,125 @@
+"""One embedded stack for all integration tests: real Redis, real S3 servers, real workers."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+ROOT = Path(__file__).parents[2]
+WORKER_QUEUES = ("dispatch", "images", "labels", "index")
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """This process's environment without any setting of landpatch, plus `extra`."""
+    ours = ("LANDPATCH_", "EO_S3_", "AWS_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | extra
+
+
+def stack_command(state: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """`python -m services.stack COMMAND` on a state folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "services.stack", command],
+        cwd=ROOT,
+        env=clean_environment(LANDPATCH_STATE_DIR=str(state)),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running embedded stack."""
+
+    state: Path
+
+    @property
+    def access(self) -> dict[str, str | int]:
+        """Ports and passwords."""
+        return json.loads((self.state / "run" / "access.json").read_text())
+
+    @property
+    def redis(self) -> redis.Redis:
+        """A client of its Redis."""
+        return redis.Redis(port=self.access["redis_port"], password=self.access["redis_password"])
+
+    def waiting(self) -> int:
+        """Messages on all queues."""
+        return sum(self.redis.llen(queue) for queue in WORKER_QUEUES)
+
+    def files(self) -> dict[str, bytes]:
+        """Every object of the destination store."""
+        store = self.state / "store"
+        return {
+            str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()
+        }
+
+    def landpatch(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line as a user would."""
+        return subprocess.run(
+            [Path(sys.executable).parent / "landpatch", *arguments],
+            cwd=ROOT,
+            env=clean_environment(LANDPATCH_STATE_DIR=str(self.state), **extra),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    def settings(self) -> dict[str, str]:
+        """Every setting spelled out, as for workers that run elsewhere."""
+        access = self.access
+        return {
+            "LANDPATCH_REDIS_URL": f"redis://:{access['redis_password']}@127.0.0.1:{access['redis_port']}/0",
+            "AWS_S3_ENDPOINT": f"http://127.0.0.1:{access['store_port']}",
+            "AWS_ACCESS_KEY_ID": str(access["store_key"]),
+            "AWS_SECRET_ACCESS_KEY": str(access["store_secret"]),
+            "LANDPATCH_EO_S3_ENDPOINT": f"http://127.0.0.1:{access['eo_port']}",
+            "EO_S3_ACCESS_KEY_ID": str(access["eo_key"]),
+            "EO_S3_SECRET_ACCESS_KEY": str(access["eo_secret"]),
+            "LANDPATCH_SOURCE": "sandbox",
+            "LANDPATCH_ODATA_URL": f"http://127.0.0.1:{access['sandbox_port']}/odata/v1/Products",
+            "LANDPATCH_NUTS_URL": (
+                f"http://127.0.0.1:{access['sandbox_port']}/gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson"
+            ),
+            "LANDPATCH_CLCPLUS_URL": (
+                f"http://127.0.0.1:{access['sandbox_port']}/arcgis/rest/services/CLC_plus/"
+                "CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage"
+            ),
+        }
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The embedded stack, in a state folder of its own, stopped at the end."""
+    state = tmp_path_factory.mktemp("state")
+    started = stack_command(state, "up")
+    try:
+        assert started.returncode == 0, started.stderr
+        yield Stack(state)
+    finally:
+        stack_command(state, "down")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A region that has been built."""
+
+    result: dict
+    """The object that `--json` prints."""
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def paris(stack: Stack) -> Built:
+    """FR101 in 2021, built through real processes."""
+    run = stack.landpatch("region", "FR101", "--json")
+    assert run.returncode == 0, run.stderr
+    return Built(json.loads(run.stdout.splitlines()[-1]), run.stderr)

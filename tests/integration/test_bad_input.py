@@ -1,0 +1,60 @@
+"""Bad input gets one clear line and its exit code; nothing is written, nothing is queued."""
+
+import pytest
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def untouched(stack):
+    """Fails the test when it has written or queued something."""
+    files, regions = stack.files(), stack.redis.smembers("landpatch:regions")
+    yield
+    assert stack.files() == files
+    assert stack.waiting() == 0
+    assert stack.redis.smembers("landpatch:regions") == regions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["XX"], "not a NUTS3 code"),
+        (["../etc"], "not a NUTS3 code"),
+        (["FR109"], "near are FR10"),
+        (["BE100", "--year", "2010"], "from 2015"),
+        (["BE100", "--start", "09-01", "--end", "05-01"], "after END"),
+        (["BE100", "--start", "31-12"], "MM-DD"),
+        (["BE100", "--max-cloud", "101"], "from 0 to 100"),
+        (["BE100", "--label-year", "2020"], "LABEL_YEAR may be 2018 and 2021"),
+    ],
+)
+def test_a_wrong_request_gets_one_line_and_exit_code_2(stack, untouched, arguments, says):
+    run = stack.landpatch("region", *arguments)
+    lines = [line for line in run.stderr.splitlines() if not line.startswith("SANDBOX")]
+    assert run.returncode == 2
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert run.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says", "code"),
+    [
+        ({"LANDPATCH_BUCKET": "nowhere"}, "no such bucket", 2),
+        ({"AWS_SECRET_ACCESS_KEY": "canary-secret"}, "refuses the credentials", 2),
+        ({"AWS_ACCESS_KEY_ID": ""}, "no credentials for the destination store", 2),
+        ({"EO_S3_SECRET_ACCESS_KEY": "canary-secret"}, "EO data store", 2),
+        ({"LANDPATCH_REDIS_URL": "redis://:canary-secret@127.0.0.1:1/0"}, "Redis", 1),
+        ({"AWS_S3_ENDPOINT": "http://127.0.0.1:1"}, "cannot be reached", 1),
+        ({"LANDPATCH_ODATA_URL": "http://127.0.0.1:1/odata"}, "catalogue", 1),
+        ({"LANDPATCH_NUTS_URL": "http://127.0.0.1:1/nuts.geojson"}, "boundary service", 1),
+        ({"AWS_S3_ENDPOINT": "ftp://x"}, "AWS_S3_ENDPOINT", 2),
+    ],
+)
+def test_wrong_settings_get_one_line_without_the_secret(stack, untouched, wrong, says, code):
+    run = stack.landpatch("region", "BE100", **stack.settings() | wrong)
+    lines = [line for line in run.stderr.splitlines() if not line.startswith("SANDBOX")]
+    assert run.returncode == code, run.stderr
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "canary-secret" not in run.stderr + run.stdout

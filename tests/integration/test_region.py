@@ -1,0 +1,166 @@
+"""A region, end to end through real processes, read as the tutorial reads it."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import requests
+import yaml
+from shapely.geometry import Point, shape
+
+from landpatch.grid import lay_grid
+
+pytestmark = pytest.mark.stack
+
+BANDS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12", "NDVI", "NDWI"]
+NOTRE_DAME = Point(3760300, 2889600)
+"""EPSG:3035."""
+
+
+def folder(built):
+    return built.result["index"].removesuffix("filename2bbox.parquet")
+
+
+def test_the_result_tells_what_is_there(paris):
+    result = paris.result
+    assert set(result) == {
+        "region", "year", "patches", "images", "labels", "complete", "partial", "missing", "products",
+        "bytes_downloaded", "requests", "seconds", "index",
+    }  # fmt: skip
+    assert (result["region"], result["year"]) == ("FR101", 2021)
+    assert result["patches"] == result["images"] == result["labels"] == 28
+    assert result["complete"] + result["partial"] == 28
+    assert result["missing"] == []
+    assert result["bytes_downloaded"] > 0
+    assert "SANDBOX" in paris.stderr
+
+
+def test_the_index_lists_exactly_the_patches_of_the_grid(paris, data):
+    features = json.loads((data / "boundaries.geojson").read_text())["features"]
+    boundary = next(shape(f["geometry"]) for f in features if f["id"] == "FR101")
+    index = pd.read_parquet(paris.result["index"])
+    assert list(index.columns) == ["filename", "bbox"]
+    expected = sorted((f"{patch.name}.tif", patch.bounds) for patch in lay_grid(boundary))
+    assert [(name, tuple(bbox)) for name, bbox in zip(index.filename, index.bbox, strict=True)] == expected
+
+
+def test_a_point_is_found_and_its_pair_is_read_as_the_tutorial_does(paris):
+    index = pd.read_parquet(paris.result["index"])
+    holds = [box[0] <= NOTRE_DAME.x < box[2] and box[1] <= NOTRE_DAME.y < box[3] for box in index.bbox]
+    (filename,) = index.filename[holds]
+    url = folder(paris) + filename
+    with rasterio.open(url) as image:
+        colours = image.read([4, 3, 2])
+        assert image.bounds.left <= NOTRE_DAME.x < image.bounds.right
+    assert colours.shape == (3, 250, 250)
+    answer = requests.get(url.replace("/images/", "/labels/").replace(".tif", ".npy"), timeout=10)
+    label = np.load(io.BytesIO(answer.content))
+    assert label.shape == (250, 250)
+    assert label.dtype == np.uint8
+
+
+def test_every_image_has_the_profile_of_the_contract(paris):
+    index = pd.read_parquet(paris.result["index"])
+    for filename, bbox in zip(index.filename, index.bbox, strict=True):
+        with rasterio.open(folder(paris) + filename) as image:
+            assert image.driver == "GTiff"
+            assert (image.count, image.height, image.width) == (14, 250, 250)
+            assert set(image.dtypes) == {"float64"}
+            assert image.crs.to_epsg() == 3035
+            assert tuple(image.bounds) == tuple(bbox)
+            assert image.res == (10, 10)
+            assert image.interleaving.value.lower() == "pixel"
+            assert set(image.block_shapes) == {(1, 250)}
+            assert image.compression.value.lower() == "deflate"
+            assert image.nodata is None
+            assert list(image.descriptions) == BANDS
+            tags = image.tags()
+            assert tags["LANDPATCH_SOURCE"] == "sandbox"
+            bands = image.read()
+        observed = (bands != 0).any(axis=0)
+        assert observed.mean() == pytest.approx(float(tags["LANDPATCH_VALID_FRACTION"]), abs=1e-6)
+        ndvi = (bands[7] - bands[3]) / np.where(observed, bands[7] + bands[3], 1)
+        assert np.allclose(bands[12], np.clip(ndvi, -1, 1))
+
+
+def test_labels_hold_classes_of_the_contract_and_belong_to_the_image(paris):
+    index = pd.read_parquet(paris.result["index"])
+    ndvi_of = {1: [], 3: []}
+    water_ndwi, land_ndwi = [], []
+    for filename in index.filename:
+        url = folder(paris) + filename
+        answer = requests.get(url.replace("/images/", "/labels/").replace(".tif", ".npy"), timeout=10)
+        label = np.load(io.BytesIO(answer.content))
+        assert label.max() <= 11
+        with rasterio.open(url) as image:
+            ndvi, ndwi = image.read([13, 14])
+        for number, values in ndvi_of.items():
+            values.extend(ndvi[label == number][::50])
+        water_ndwi.extend(ndwi[label == 10][::50])
+        land_ndwi.extend(ndwi[(label != 10) & (label != 0)][::500])
+    assert np.median(ndvi_of[3]) > np.median(ndvi_of[1]) + 0.2
+    assert np.median(water_ndwi) > 0 > np.median(land_ndwi)
+
+
+def test_the_normalisation_file_agrees_with_the_pixels(paris):
+    index = pd.read_parquet(paris.result["index"])
+    stack_of = []
+    for filename in index.filename:
+        with rasterio.open(folder(paris) + filename) as image:
+            stack_of.append(image.read().reshape(14, -1))
+    pixels = np.concatenate(stack_of, axis=1)
+    metrics = yaml.safe_load(requests.get(folder(paris) + "metrics-normalization.yaml", timeout=10).text)
+    assert np.allclose(metrics["mean"], pixels.mean(axis=1))
+    assert np.allclose(metrics["std"], pixels.std(axis=1))
+
+
+def test_patches_parquet_has_a_row_for_every_cell(paris):
+    patches = pd.read_parquet(folder(paris) + "patches.parquet")
+    assert len(patches) == 28
+    assert set(patches.state) <= {"complete", "partial"}
+    assert (patches.label_edition == 2021).all()
+    assert all(sum(pixels) == 62500 for pixels in patches.label_pixels)
+
+
+def test_nothing_is_left_behind(stack, paris):
+    assert stack.waiting() == 0
+    assert not [key for key in stack.files() if "/observations/" in key]
+
+
+def test_a_second_run_finds_everything_done_and_changes_nothing(stack, paris):
+    before = stack.files()
+    run = stack.landpatch("region", "FR101", "--json")
+    result = json.loads(run.stdout.splitlines()[-1])
+    assert run.returncode == 0
+    assert result["bytes_downloaded"] == 0
+    assert {name: result[name] for name in ("images", "labels", "missing")} == {
+        "images": 28, "labels": 28, "missing": [],
+    }  # fmt: skip
+    assert stack.files() == before
+
+
+def test_what_is_broken_or_gone_is_made_again_byte_for_byte(stack, paris):
+    before = stack.files()
+    images = sorted(key for key in before if key.endswith(".tif"))
+    labels = sorted(key for key in before if key.endswith(".npy"))
+    store = stack.state / "store"
+    (store / images[0]).unlink()
+    (store / images[1]).write_bytes(before[images[1]][:100_000])
+    (store / images[2]).write_bytes(b'{"error": {"code": 500}}')
+    (store / labels[3]).write_bytes(b"")
+    run = stack.landpatch("region", "FR101", "--json")
+    assert run.returncode == 0, run.stderr
+    assert {key for key, data in stack.files().items() if before.get(key) != data} <= {
+        key for key in before if key.endswith("patches.parquet")
+    }
+
+
+def test_a_year_without_an_edition_gives_images_only_and_says_so(stack, paris):
+    run = stack.landpatch("region", "FR101", "--year", "2021", "--label-year", "2018", "--json")
+    assert run.returncode == 0, run.stderr
+    assert "labels are of 2018" in run.stderr
+    patches = pd.read_parquet(folder(paris) + "patches.parquet")
+    assert set(patches.label_edition) == {2018}
