@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A shared machine may be slow: what is tested is the answer, not the time.
+settings.register_profile("landpatch", deadline=None, max_examples=50)
+settings.load_profile("landpatch")
 
 DATA = Path(__file__).parent / "data"
 

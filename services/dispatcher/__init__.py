@@ -1,5 +1,15 @@
 """See `tasks.py` for what this service does; run it with `celery -A services.dispatcher worker`."""
 
-from services.dispatcher.tasks import app
+from typing import TYPE_CHECKING
 
-__all__ = ["app"]
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+def __getattr__(name: str) -> "Celery":
+    """The Celery app, made when it is asked for: it needs the settings, the pipeline does not."""
+    if name != "app":
+        raise AttributeError(name)
+    from services.dispatcher.tasks import app  # noqa: PLC0415
+
+    return app

@@ -65,10 +65,10 @@ class OpenBand:
 
     def read(self, window: Window) -> NDArray[np.generic]:
         """Decode a window; (y, x) uint16, uint8 for the scene classification."""
+        part = RasterWindow(window.col, window.row, window.width, window.height)
         try:
-            pixels: NDArray[np.generic] = self._dataset.read(
-                1, window=RasterWindow(window.col, window.row, window.width, window.height)
-            )
+            with gdal_env():
+                pixels: NDArray[np.generic] = self._dataset.read(1, window=part)
         except RasterioError as error:
             raise PermanentError(f"{self._what} cannot be decoded: {error}") from error
         return pixels

@@ -22,7 +22,7 @@ from services.sandbox.imageserver import (
 )
 from services.sandbox.landscape import NUTS_FILE
 from services.sandbox.odata import BadQueryError, answer, parse_query
-from services.sandbox.prepare import read_progress, start_preparing
+from services.sandbox.prepare import check_request, read_progress, start_preparing
 
 _SERVICE = "/arcgis/rest/services/CLC_plus/{service}/ImageServer"
 
@@ -102,8 +102,10 @@ async def _geocode(request: Request) -> Response:
 
 
 def _read_request(request: Request) -> tuple[str, int]:
-    """Region and year. Raises ValueError."""
-    return request.query_params.get("nuts", ""), int(request.query_params.get("year", ""))
+    """Region and year. Raises ValueError for what cannot be prepared."""
+    region, year = request.query_params.get("nuts", ""), int(request.query_params.get("year", ""))
+    check_request(region, year)
+    return region, year
 
 
 async def _start(request: Request) -> Response:

@@ -37,7 +37,7 @@ _GRAMMAR = r"""
      | DATE_KEY COMPARE TIME                       -> by_date
      | FUNCTION "(" "Name" "," STRING ")"          -> by_part
      | "Attributes/OData.CSC." ATTRIBUTE "/any" "(" VARIABLE ":" matched ("and"i matched)* ")" -> by_attribute
-     | ("OData.CSC.Intersects"|"OData.CSC.Within") "(" "area" "=" GEOGRAPHY ")"  -> by_area
+     | "OData.CSC.Intersects" "(" "area" "=" GEOGRAPHY ")"  -> by_area
 matched: PROPERTY COMPARE (STRING | NUMBER | TIME)
 DATE_KEY: "ContentDate/Start" | "ContentDate/End" | "PublicationDate" | "ModificationDate" | "OriginDate"
 FUNCTION: "contains" | "startswith" | "endswith"

@@ -9,7 +9,7 @@ import structlog
 from celery import Celery, Task
 from pydantic import ValidationError
 
-from landpatch.errors import ConfigurationError, PermanentError, TransientError
+from landpatch.errors import ConfigurationError, LandpatchError, TransientError
 from landpatch.ledger import NO_REDIS
 from landpatch.messages import (
     AdvanceRegion,
@@ -93,8 +93,8 @@ def declare_task(
 ) -> "Callable[[Callable[[M], None]], Task[Any, Any]]":
     """Make a function of a message a task of its queue.
 
-    A TransientError is tried again, with growing pauses; when that does not help, or after a
-    PermanentError or a ConfigurationError, `give_up` records the reason and the work goes on without.
+    A TransientError is tried again, with growing pauses. When that does not help, and after any other
+    failure, expected or not, `give_up` records the reason and the work goes on without.
     """
     name, _ = TASKS[message_type]
 
@@ -108,21 +108,22 @@ def declare_task(
                 return
             try:
                 body(parsed)
-            except (PermanentError, ConfigurationError) as error:
-                log.error("gave up", task=name, reason=str(error))
-                give_up(parsed, str(error))
             except TransientError as error:
-                if self.request.retries >= MAX_RETRIES:
-                    log.error("gave up after retries", task=name, reason=str(error))
-                    give_up(parsed, str(error))
-                    return
                 pause_s = min(2.0 ** (self.request.retries + 1), 60) * random.uniform(0.8, 1.2)  # noqa: S311
-                log.warning("will try again", task=name, reason=str(error), pause_s=round(pause_s, 1))
-                raise self.retry(exc=error, countdown=pause_s, max_retries=MAX_RETRIES) from error
+                raise self.retry(exc=error, countdown=pause_s) from error
+
+        def on_failure(
+            _: object, error: Exception, _id: str, _args: object, kwargs: dict[str, Any], _info: object
+        ) -> None:
+            reason = str(error) if isinstance(error, LandpatchError) else f"{type(error).__name__}: {error}"
+            log.error("gave up", task=name, reason=reason)
+            give_up(message_type.model_validate(kwargs["message"]), reason)
 
         run.__name__ = body.__name__
         run.__doc__ = body.__doc__
-        task: Task[Any, Any] = app.task(name=name, bind=True, max_retries=MAX_RETRIES)(run)
+        task: Task[Any, Any] = app.task(
+            name=name, bind=True, max_retries=MAX_RETRIES, on_failure=on_failure, throws=(LandpatchError,)
+        )(run)
         return task
 
     return decorate

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 import redis
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.messages import RegionRequest, RoundMessage
@@ -88,6 +88,18 @@ class Progress:
     message: str
 
 
+class _Client(redis.Redis):
+    """A client whose lost connections are errors of landpatch."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except AuthenticationError as error:
+            raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
+        except (ConnectionError, TimeoutError) as error:
+            raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
+
+
 class Ledger:
     """The ledger; one object serves any number of regions."""
 
@@ -104,12 +116,7 @@ class Ledger:
 
     def check(self) -> None:
         """Raise InfrastructureError or ConfigurationError when Redis cannot be used."""
-        try:
-            self._redis.ping()
-        except AuthenticationError as error:
-            raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
-        except RedisError as error:
-            raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
+        self._redis.ping()
 
     def start(self, request: RegionRequest) -> tuple[str, RegionRequest]:
         """Begin a run, or join the one under way. Returns its id and what it was asked for."""
@@ -242,7 +249,7 @@ def open_ledger(settings: Settings) -> Ledger:
     if settings.redis_url is None:
         raise ConfigurationError(NO_REDIS)
     try:
-        client = redis.Redis.from_url(
+        client = _Client.from_url(
             settings.redis_url.get_secret_value(),
             decode_responses=True,
             socket_timeout=30,

@@ -3,6 +3,7 @@
 import random
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given
@@ -23,16 +24,17 @@ from landpatch.grid import lay_grid
 
 REGION = box(4000000, 3000000, 4020000, 3010000)
 PATCHES = lay_grid(REGION)
+AROUND = REGION.buffer(20000)
 NAMES = [patch.name for patch in PATCHES]
 TO_LONLAT = Transformer.from_crs("EPSG:3035", "EPSG:4326", always_xy=True)
 
 
-def scene(id_, cloud=10.0, area=REGION.buffer(20000), day=1, baseline=(5, 10), last="20210701T000000"):
+def scene(id_, cloud=10.0, area=AROUND, day=1, baseline=(5, 10), last="20210701T000000"):
     footprint = area
     if area is not None:
         footprint = shapely.transform(
             shapely.segmentize(area, 2000),
-            lambda xy: __import__("numpy").column_stack(TO_LONLAT.transform(xy[:, 0], xy[:, 1])),
+            lambda xy: np.column_stack(TO_LONLAT.transform(xy[:, 0], xy[:, 1])),
         )
     sensed = datetime(2021, 6, day, 10, 50, 31, tzinfo=UTC)
     name = f"S2A_MSIL2A_{sensed:%Y%m%dT%H%M%S}_N{baseline[0]:02d}{baseline[1]:02d}_R051_T31UDQ_{last}.SAFE"
