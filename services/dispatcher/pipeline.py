@@ -67,7 +67,7 @@ class Dispatcher:
         self.ledger.note(request.key, state="planning", message="looking what is there")
         patches = self._patches(request)
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
-        inventory = take_inventory(self.store, layout, edition=None)
+        inventory = take_inventory(self.store, layout)
         recipe = request.image_recipe(self.settings.source)
         names = {patch.name for patch in patches}
         images = {
@@ -96,10 +96,13 @@ class Dispatcher:
         wanted = [patch.name for patch in patches if patch.name not in images]
         if wanted:
             self.ledger.note(request.key, message="asking the catalogue")
-            scenes = self._find_scenes(request, patches)
+            every = self._patches(request.model_copy(update={"cover": "intersects"}))
+            scenes = self._find_scenes(request, every)
             self.ledger.keep_scenes(request.key, dump_scenes(scenes))
-            coverage = measure_coverage(patches, scenes)
-            self._open_round(request, run, 1, coverage, plan_first_round(coverage, wanted), wanted)
+            coverage = measure_coverage(every, scenes)
+            plan = plan_first_round(coverage)
+            plan = {name: plan[name] for name in wanted if name in plan}
+            self._open_round(request, run, 1, coverage, plan, wanted)
         else:
             self.ledger.open_round(request.key, run, 1, [])
             self.ledger.mark_sent(request.key, 1)

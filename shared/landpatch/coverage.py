@@ -4,7 +4,7 @@ Pure planning: the same patches and scenes give the same plan, in whatever order
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -153,16 +153,17 @@ def _shares(footprint: BaseGeometry, boxes: NDArray[np.object_]) -> NDArray[np.f
     return shares
 
 
-def plan_first_round(coverage: Coverage, wanted: Collection[str]) -> dict[str, str]:
+def plan_first_round(coverage: Coverage) -> dict[str, str]:
     """Choose the scenes of the first round: few, clear, and together over every patch.
 
-    wanted: names of the patches to plan for. Greedy set cover (Chvátal 1979): always the scene with
-    the most clear area of patches that have none yet; a patch that no scene covers whole takes the
-    scene that covers most of it. Returns patch name -> scene id.
+    Greedy set cover (Chvátal 1979): always the scene with the most clear area of patches that have none
+    yet; a patch that no scene covers whole takes the scene that covers most of it. The plan is for all
+    patches of the region, whatever is there already, so that a patch that is made again gets the scene
+    it had. Returns patch name -> scene id.
     """
     clear = 1 - np.array([scene.cloud_cover for scene in coverage.scenes]) / 100
     best = coverage.shares.max(axis=0, initial=0)
-    open_ = np.array([patch.name in wanted for patch in coverage.patches]) & (best > 0)
+    open_ = best > 0
     full = (coverage.shares >= best - 1e-6) & (coverage.shares > 0)
     plan: dict[str, str] = {}
     while open_.any():

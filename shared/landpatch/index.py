@@ -1,18 +1,19 @@
 """Rows -> the three index files of a region."""
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 import yaml
+from pyproj import CRS
 
-from landpatch.grid import CRS, parse_patch
+from landpatch.grid import CRS as GRID_CRS
+from landpatch.grid import Patch, parse_patch, patch_boxes
 from landpatch.radiometry import BANDS
 
 
@@ -47,7 +48,7 @@ class LabelFacts:
     etag: str
     sha256: str
     edition: int
-    """Year of CLC+ Backbone."""
+    """Year of CLC+ Backbone; 0 where nothing tells it."""
     pixels: tuple[int, ...]
     """Pixels of each class, 0 to 11."""
 
@@ -86,52 +87,61 @@ def build_filename2bbox(rows: Sequence[PatchRow]) -> bytes:
 
 
 def build_patches(rows: Sequence[PatchRow]) -> bytes:
-    """`patches.parquet`: GeoParquet, EPSG:3035, a row for every cell, sorted by patch name."""
+    """`patches.parquet`: GeoParquet 1.0, EPSG:3035, a row for every cell, sorted by patch name."""
     ordered = sorted(rows, key=lambda row: row.patch)
-    bounds = [parse_patch(row.patch).bounds for row in ordered]
-    records = [_flatten(row) for row in ordered]
-    frame = gpd.GeoDataFrame(
-        pd.DataFrame.from_records(records, columns=list(_COLUMNS)).astype(_COLUMNS),
-        geometry=[shapely.box(*bound) for bound in bounds],
-        crs=CRS,
-    )
-    frame.insert(1, "bbox", pd.Series([[float(b) for b in bound] for bound in bounds], dtype=_FLOATS))
+    patches = [parse_patch(row.patch) for row in ordered]
+    table = pa.Table.from_pylist([_flatten(row) for row in ordered], schema=_SCHEMA)
+    bounds = pa.array([[float(bound) for bound in patch.bounds] for patch in patches], _FLOATS)
+    table = table.add_column(1, "bbox", bounds)
+    geometry = pa.array(shapely.to_wkb(patch_boxes(patches)).tolist(), pa.binary())
+    table = table.append_column("geometry", geometry)
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(_geo_metadata(patches))}), buffer)
     return buffer.getvalue()
 
 
-_FLOATS = pd.ArrowDtype(pa.list_(pa.float64()))
-_INTEGERS = pd.ArrowDtype(pa.list_(pa.int64()))
-_TEXTS = pd.ArrowDtype(pa.list_(pa.string()))
-_TEXT, _FLOAT, _INTEGER = (pd.ArrowDtype(kind) for kind in (pa.string(), pa.float64(), pa.int64()))
-_COLUMNS = {
-    "patch": _TEXT,
-    "state": _TEXT,
-    "reason": _TEXT,
-    "valid_fraction": _FLOAT,
-    "clear_fraction": _FLOAT,
-    "products": _TEXTS,
-    "dates": _TEXTS,
-    "baselines": _TEXTS,
-    "shares": _FLOATS,
-    "recipe": _TEXT,
-    "image_size": _INTEGER,
-    "image_etag": _TEXT,
-    "image_sha256": _TEXT,
-    "band_mean": _FLOATS,
-    "band_var": _FLOATS,
-    "label_reason": _TEXT,
-    "label_edition": _INTEGER,
-    "label_pixels": _INTEGERS,
-    "label_size": _INTEGER,
-    "label_etag": _TEXT,
-    "label_sha256": _TEXT,
-}
+def _geo_metadata(patches: Sequence[Patch]) -> dict[str, object]:
+    """The `geo` entry of the file; source: https://geoparquet.org/releases/v1.0.0/."""
+    column: dict[str, object] = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": CRS.from_user_input(GRID_CRS).to_json_dict(),
+    }
+    if patches:
+        column["bbox"] = shapely.total_bounds(patch_boxes(list(patches))).tolist()
+    return {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+_FLOATS, _INTEGERS, _TEXTS = (pa.list_(kind) for kind in (pa.float64(), pa.int64(), pa.string()))
+_SCHEMA = pa.schema(
+    {
+        "patch": pa.string(),
+        "state": pa.string(),
+        "reason": pa.string(),
+        "valid_fraction": pa.float64(),
+        "clear_fraction": pa.float64(),
+        "products": _TEXTS,
+        "dates": _TEXTS,
+        "baselines": _TEXTS,
+        "shares": _FLOATS,
+        "recipe": pa.string(),
+        "image_size": pa.int64(),
+        "image_etag": pa.string(),
+        "image_sha256": pa.string(),
+        "band_mean": _FLOATS,
+        "band_var": _FLOATS,
+        "label_reason": pa.string(),
+        "label_edition": pa.int64(),
+        "label_pixels": _INTEGERS,
+        "label_size": pa.int64(),
+        "label_etag": pa.string(),
+        "label_sha256": pa.string(),
+    }
+)
 
 
 def _flatten(row: PatchRow) -> dict[str, object]:
-    record: dict[str, object] = dict.fromkeys(_COLUMNS)
+    record: dict[str, object] = dict.fromkeys(_SCHEMA.names)
     record |= {"patch": row.patch, "state": row.state, "reason": row.reason, "label_reason": row.label_reason}
     if row.image is not None:
         for name in ("valid_fraction", "clear_fraction", "recipe"):
@@ -152,7 +162,7 @@ def read_patches(data: bytes) -> dict[str, PatchRow]:
 
     Raises ValueError (or pyarrow's subclass of it) when it is not such a file.
     """
-    table = pq.read_table(pa.BufferReader(data), columns=list(_COLUMNS))
+    table = pq.read_table(pa.BufferReader(data), columns=_SCHEMA.names)
     return {record["patch"]: _unflatten(record) for record in table.to_pylist()}
 
 

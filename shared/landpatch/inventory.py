@@ -30,11 +30,12 @@ class Inventory:
     """By patch name."""
 
 
-def take_inventory(store: Store, layout: RegionLayout, edition: int | None) -> Inventory:
+def take_inventory(store: Store, layout: RegionLayout) -> Inventory:
     """Read and check every image and label of a region.
 
-    An object whose size and ETag are those of the last index is not read again. A label that the last
-    index does not know is of `edition`. A truncated or foreign object is left out, with a warning.
+    An object whose size and ETag are those of the last index is not read again. The edition of a label
+    that the last index does not know is 0: the bytes do not tell it. A truncated or foreign object is
+    left out, with a warning.
     """
     known = _read_last_index(store, layout)
     with ThreadPoolExecutor(READERS) as pool:
@@ -45,7 +46,7 @@ def take_inventory(store: Store, layout: RegionLayout, edition: int | None) -> I
         labels = _look(
             store, layout.labels, ".npy", pool,
             lambda entry, name: _known_label(known.get(name), entry)
-            or _read_label(store, entry, name, edition or 0),
+            or _read_label(store, entry, name),
         )  # fmt: skip
     return Inventory(images, labels)
 
@@ -96,10 +97,10 @@ def _read_image(store: Store, entry: StoredObject, name: str) -> ImageFacts | No
         return None
 
 
-def _read_label(store: Store, entry: StoredObject, name: str, edition: int) -> LabelFacts | None:
+def _read_label(store: Store, entry: StoredObject, name: str) -> LabelFacts | None:
     data = store.get(entry.key) or b""
     try:
-        return describe_label(data, name, entry.etag, edition)
+        return describe_label(data, name, entry.etag)
     except PermanentError as error:
         log.warning("not a label of ours", key=entry.key, reason=str(error))
         return None
@@ -128,13 +129,13 @@ def describe_image(data: bytes, name: str, etag: str) -> ImageFacts:
         raise PermanentError(f"{name}.tif: tag missing or wrong: {error}") from error
 
 
-def describe_label(data: bytes, name: str, etag: str, edition: int) -> LabelFacts:
+def describe_label(data: bytes, name: str, etag: str) -> LabelFacts:
     """Decode, check and describe a label; raises PermanentError."""
     classes = decode_label(data, name)
     return LabelFacts(
         size=len(data),
         etag=etag,
         sha256=sha256(data),
-        edition=edition,
+        edition=0,
         pixels=tuple(np.bincount(classes.ravel(), minlength=12).tolist()),
     )

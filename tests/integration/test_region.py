@@ -158,9 +158,19 @@ def test_what_is_broken_or_gone_is_made_again_byte_for_byte(stack, paris):
     }
 
 
-def test_a_year_without_an_edition_gives_images_only_and_says_so(stack, paris):
+def test_labels_of_another_edition_are_fetched_and_noted(stack, paris):
     run = stack.landpatch("region", "FR101", "--year", "2021", "--label-year", "2018", "--json")
     assert run.returncode == 0, run.stderr
     assert "labels are of 2018" in run.stderr
     patches = pd.read_parquet(folder(paris) + "patches.parquet")
     assert set(patches.label_edition) == {2018}
+
+
+def test_a_year_without_an_edition_gives_images_only_and_says_so(stack, paris):
+    run = stack.landpatch("region", "FR101", "--year", "2020", "--end", "06-30", "--json")
+    result = json.loads(run.stdout.splitlines()[-1])
+    assert run.returncode in {0, 3}, run.stderr
+    assert "images only" in run.stderr
+    assert result["images"] > 0
+    assert result["labels"] == 0
+    assert not [key for key in stack.files() if "/labels/FR101/2020/" in key]

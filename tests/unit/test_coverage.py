@@ -43,13 +43,13 @@ def scene(id_, cloud=10.0, area=AROUND, day=1, baseline=(5, 10), last="20210701T
 
 def test_one_clear_scene_that_covers_all_is_enough():
     coverage = measure_coverage(PATCHES, [scene("a", 20), scene("b", 3, day=2), scene("c", 10, day=3)])
-    assert plan_first_round(coverage, NAMES) == dict.fromkeys(NAMES, "b")
+    assert plan_first_round(coverage) == dict.fromkeys(NAMES, "b")
 
 
 def test_a_scene_that_covers_half_leaves_the_rest_to_another():
     west = box(3990000, 2990000, 4010000, 3020000)
     coverage = measure_coverage(PATCHES, [scene("half", 1, west), scene("full", 25, day=2)])
-    plan = plan_first_round(coverage, NAMES)
+    plan = plan_first_round(coverage)
     assert set(plan) == set(NAMES)
     assert all(plan[patch.name] == "full" for patch in PATCHES if patch.xmin >= 4010000)
 
@@ -57,19 +57,19 @@ def test_a_scene_that_covers_half_leaves_the_rest_to_another():
 def test_a_patch_that_no_scene_covers_whole_takes_the_one_that_covers_most():
     small = box(3990000, 2990000, 4001000, 3020000)
     coverage = measure_coverage(PATCHES[:1], [scene("a", 1, small), scene("b", 50, small.buffer(600), day=2)])
-    assert plan_first_round(coverage, NAMES[:1]) == {NAMES[0]: "b"}
+    assert plan_first_round(coverage) == {NAMES[0]: "b"}
 
 
 def test_what_no_scene_shows_is_not_planned():
     away = box(5000000, 3000000, 5010000, 3010000)
     coverage = measure_coverage(PATCHES, [scene("a", 1, away)])
-    assert plan_first_round(coverage, NAMES) == {}
+    assert plan_first_round(coverage) == {}
     assert plan_next_round(coverage, dict.fromkeys(NAMES, ()), 6) == {}
 
 
 def test_a_scene_without_a_footprint_may_cover_any_patch():
     coverage = measure_coverage(PATCHES, [scene("a", 1, None)])
-    assert plan_first_round(coverage, NAMES) == dict.fromkeys(NAMES, "a")
+    assert plan_first_round(coverage) == dict.fromkeys(NAMES, "a")
 
 
 def test_the_next_scene_adds_ground_first_and_then_clearness():
@@ -133,8 +133,8 @@ def test_the_plan_covers_what_can_be_covered_whatever_the_order(scenes, rng: ran
     shuffled = list(scenes)
     rng.shuffle(shuffled)
     coverage = measure_coverage(PATCHES, scenes)
-    plan = plan_first_round(coverage, NAMES)
-    assert plan == plan_first_round(measure_coverage(PATCHES, shuffled), NAMES)
+    plan = plan_first_round(coverage)
+    assert plan == plan_first_round(measure_coverage(PATCHES, shuffled))
     for number, patch in enumerate(PATCHES):
         candidates = {coverage.scenes[n].id for n in coverage.candidates(number)}
         assert (patch.name in plan) == bool(candidates)
@@ -144,7 +144,7 @@ def test_the_plan_covers_what_can_be_covered_whatever_the_order(scenes, rng: ran
 @given(catalogues)
 def test_rounds_go_through_every_candidate_once_and_end(scenes):
     coverage = measure_coverage(PATCHES[:3], scenes)
-    tried = {name: [scene] for name, scene in plan_first_round(coverage, NAMES[:3]).items()}
+    tried = {name: [scene] for name, scene in plan_first_round(coverage).items()}
     while plan := plan_next_round(coverage, tried, 100):
         for name, chosen in plan.items():
             assert chosen not in tried[name]

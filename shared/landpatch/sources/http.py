@@ -2,6 +2,7 @@
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from landpatch import __version__
@@ -41,7 +42,7 @@ def fetch(
             encoded = "Content-Encoding" in answer.headers
     except requests.RequestException as error:
         raise TransientError(f"{what} cannot be reached: {type(error).__name__}") from error
-    except OSError as error:
+    except (HTTPError, OSError) as error:
         raise TransientError(f"{what} broke off: {type(error).__name__}") from error
     if status in _TRANSIENT:
         raise TransientError(f"{what} answered {status}")

@@ -1,0 +1,235 @@
+"""Labels: the question exact, the answer believed only after its pixels have been looked at."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+import requests
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
+
+from landpatch.errors import PermanentError, RequestError, TransientError
+from landpatch.sources.clcplus import check_edition, fetch_classes, to_classes
+from landpatch.sources.http import make_session
+
+SERVICE = "/arcgis/rest/services/CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer"
+BOUNDS = (3_757_500, 2_887_500, 3_758_300, 2_888_000)
+SHAPE = (50, 80)
+WINDOW = "CLC\\+ 2021, window 3757500,2887500,3758300,2888000"
+OVERSIZE = (
+    b'{"error":{"code":400,"extendedCode":-2147024809,"message":"Invalid or missing input parameters.",'
+    b'"details":["The requested image exceeds the size limit."]}}'
+)
+"""As recorded from genuine services, with status 200 and `Content-Type: image/tiff`."""
+
+Answer = tuple[int, str, bytes]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        status, content_type, body = self.server.answer(self.path)
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(answer: Callable[[str], Answer]) -> Iterator[Any]:
+    """An ImageServer on this machine; `answer` decides what it says, `asked` is what it was asked."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.answer, server.asked = answer, []
+        server.url = f"http://127.0.0.1:{server.server_port}{SERVICE}/exportImage"
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def session() -> requests.Session:
+    """The session of the product, without its pauses between attempts."""
+    session = make_session()
+    for adapter in session.adapters.values():
+        adapter.max_retries = adapter.max_retries.new(backoff_factor=0, backoff_jitter=0)
+    return session
+
+
+def tiff(codes: np.ndarray, **profile: Any) -> bytes:
+    """A TIFF as an ImageServer renders it; codes: (y, x) or (band, y, x)."""
+    bands = codes if codes.ndim == 3 else codes[np.newaxis]
+    count, height, width = bands.shape
+    options = {
+        "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": bands.dtype,
+        "crs": "EPSG:3035", "transform": from_origin(BOUNDS[0], BOUNDS[3], 10, 10),
+    } | profile  # fmt: skip
+    with MemoryFile() as memory:
+        with memory.open(**options) as raster:
+            raster.write(bands)
+        return bytes(memory.getbuffer())
+
+
+def codes_with(*codes: int) -> np.ndarray:
+    """Every class from 0 to 11, and these codes in the north-west."""
+    raster = (np.arange(SHAPE[0] * SHAPE[1]) % 12).astype("uint8").reshape(SHAPE)
+    raster.flat[: len(codes)] = codes
+    return raster
+
+
+def ask(session: requests.Session, body: bytes, status: int = 200, content_type: str = "image/tiff"):
+    with serving(lambda _: (status, content_type, body)) as server:
+        return fetch_classes(server.url, session, 2021, BOUNDS)
+
+
+def test_the_question_is_exact(session):
+    with serving(lambda _: (200, "image/tiff", tiff(codes_with()))) as server:
+        fetch_classes(server.url, session, 2021, BOUNDS)
+    (asked,) = server.asked
+    assert urlsplit(asked).path == f"{SERVICE.replace('{year}', '2021')}/exportImage"
+    assert parse_qs(urlsplit(asked).query, strict_parsing=True) == {
+        "f": ["image"],
+        "bbox": ["3757500,2887500,3758300,2888000"],
+        "bboxSR": ["3035"],
+        "imageSR": ["3035"],
+        "size": ["80,50"],
+        "format": ["tiff"],
+        "pixelType": ["U8"],
+        "interpolation": ["RSP_NearestNeighbor"],
+        "adjustAspectRatio": ["false"],
+    }
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [{}, {"compress": "lzw"}, {"compress": "deflate", "tiled": True, "blockxsize": 16, "blockysize": 16}],
+)
+def test_classes_come_as_the_service_has_them_the_north_first(session, profile):
+    raster = codes_with(11, 0, 7)
+    classes = ask(session, tiff(raster, **profile))
+    assert classes.dtype == np.uint8
+    assert np.array_equal(classes, raster)
+    assert classes[0, :3].tolist() == [11, 0, 7]
+
+
+@pytest.mark.parametrize("content_type", ["image/tiff", "application/octet-stream", "text/html"])
+def test_what_the_header_says_of_the_content_does_not_matter(session, content_type):
+    assert np.array_equal(ask(session, tiff(codes_with()), content_type=content_type), codes_with())
+
+
+def test_sea_outside_and_no_data_become_no_label_and_nothing_else_does(session):
+    raster = codes_with(253, 254, 255)
+    classes = ask(session, tiff(raster, nodata=255))
+    assert classes[0, :3].tolist() == [0, 0, 0]
+    assert np.array_equal(classes.flat[3:], raster.flat[3:])
+
+
+@pytest.mark.parametrize("code", [12, 77, 252])
+def test_an_unknown_code_is_an_error_that_names_the_window(session, code):
+    with pytest.raises(PermanentError, match=f"^{WINDOW}: unknown codes {code}$"):
+        ask(session, tiff(codes_with(code)))
+
+
+def test_every_unknown_code_is_named_once():
+    with pytest.raises(PermanentError, match="^x: unknown codes 12, 77$"):
+        to_classes(codes_with(77, 12, 77, 253), "x")
+
+
+@pytest.mark.parametrize(
+    ("raster", "found"),
+    [
+        (codes_with()[:-1], "1 bands of 80 x 49 pixels"),
+        (codes_with().T, "1 bands of 50 x 80 pixels"),
+        (np.stack([codes_with()] * 3), "3 bands of 80 x 50 pixels"),
+        (codes_with().astype("uint16"), "pixels are uint16"),
+        (codes_with().astype("float32"), "pixels are float32"),
+    ],
+)
+def test_a_raster_of_another_size_or_kind_is_an_error_that_names_the_window(session, raster, found):
+    with pytest.raises(PermanentError, match=f"^{WINDOW}: {found}"):
+        ask(session, tiff(raster))
+
+
+def test_an_error_that_comes_as_a_tiff_with_status_200_is_an_error_that_says_why(session):
+    with pytest.raises(PermanentError, match=f"^{WINDOW}: not a TIFF but .*exceeds the size limit"):
+        ask(session, OVERSIZE)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xd8\xff\xe0\x00\x10JFIF", b"II", b"<html></html>"])
+def test_an_answer_that_is_no_tiff_is_an_error(session, body):
+    with pytest.raises(PermanentError, match=f"^{WINDOW}: not a TIFF"):
+        ask(session, body)
+
+
+@pytest.mark.parametrize("length", [8, 100, -1000])
+def test_a_tiff_that_is_not_whole_is_an_error(session, length):
+    with pytest.raises(PermanentError, match=f"^{WINDOW}: not a whole TIFF"):
+        ask(session, tiff(codes_with())[:length])
+
+
+def test_a_service_whose_gateway_gives_up_is_asked_five_times_and_then_later(session):
+    html = b"<html><head><title>504 Gateway Time-out</title></head></html>"
+    with (
+        serving(lambda _: (504, "text/html", html)) as server,
+        pytest.raises(TransientError, match=r"LANDPATCH_CLCPLUS_URL\) answered 504"),
+    ):
+        fetch_classes(server.url, session, 2021, BOUNDS)
+    assert len(server.asked) == 5
+
+
+def test_a_gateway_that_gives_up_once_costs_only_a_second_question(session):
+    def answer(_: str) -> Answer:
+        if len(server.asked) == 1:
+            return 504, "text/html", b"<html></html>"
+        return 200, "image/tiff", tiff(codes_with())
+
+    with serving(answer) as server:
+        assert np.array_equal(fetch_classes(server.url, session, 2021, BOUNDS), codes_with())
+    assert len(server.asked) == 2
+
+
+# editions
+
+
+def describe_2018(path: str) -> Answer:
+    if urlsplit(path).path == SERVICE.replace("{year}", "2018"):
+        return 200, "application/json", json.dumps({"currentVersion": 10.91, "pixelType": "U8"}).encode()
+    return 404, "text/html", b"Service not found"
+
+
+def test_an_edition_that_is_served_passes(session):
+    with serving(describe_2018) as server:
+        check_edition(server.url, session, 2018)
+    assert server.asked == [f"{SERVICE.replace('{year}', '2018')}?f=json"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, "text/html", b"Service not found"),
+        (200, "application/json", b'{"error":{"code":404,"message":"Service not found","details":[]}}'),
+        (200, "text/html", b"<html>sign in</html>"),
+        (200, "application/json", b"[]"),
+        (403, "text/html", b""),
+    ],
+)
+def test_an_edition_that_is_not_served_is_a_wrong_request_that_names_the_others(session, answer):
+    with (
+        serving(lambda _: answer) as server,
+        pytest.raises(RequestError, match="^no CLC\\+ Backbone of 2019: LABEL_YEAR may be 2018 and 2021$"),
+    ):
+        check_edition(server.url, session, 2019)
+
+
+def test_a_service_in_trouble_does_not_tell_that_an_edition_is_missing(session):
+    with serving(lambda _: (503, "text/html", b"")) as server, pytest.raises(TransientError, match="503"):
+        check_edition(server.url, session, 2021)

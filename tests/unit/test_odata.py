@@ -1,0 +1,550 @@
+"""The catalogue, asked over HTTP: every page, every product once, nothing that cannot be had."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+from uuid import UUID
+
+import pytest
+import requests
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import MultiPolygon, Point, box, mapping
+
+from landpatch.coverage import drop_reprocessed
+from landpatch.errors import ConfigurationError, PermanentError, TransientError
+from landpatch.sources.http import make_session
+from landpatch.sources.odata import (
+    MAX_PAGES,
+    Findings,
+    build_filter,
+    check_catalogue,
+    find_scenes,
+    parse_footprint,
+)
+
+PATH = "/odata/v1/Products"
+AREA = box(2.2, 48.8, 2.4, 48.9)
+START, END = date(2021, 5, 1), date(2021, 9, 30)
+TILE_AREA = box(1.7, 48.7, 3.1, 49.6)
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        status, headers, body = self.server.answer(self.server, self.path)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(answer: Callable[[Any, str], Answer]) -> Iterator[Any]:
+    """A real server on this machine; `answer` decides what it says, `asked` is what it was asked."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.answer, server.asked = answer, []
+        server.base = f"http://127.0.0.1:{server.server_port}"
+        server.url = server.base + PATH
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def serving_pages(
+    pages: list[list[dict[str, Any]]], next_link: str = "@odata.nextLink"
+) -> "contextmanager[Any]":
+    """A catalogue of these pages, chained by `$skiptoken`."""
+
+    def answer(server: Any, path: str) -> Answer:
+        number = int(dict(parse_qsl(urlsplit(path).query)).get("$skiptoken", 0))
+        page: dict[str, Any] = {"@odata.context": "$metadata#Products(Attributes())", "value": pages[number]}
+        if number + 1 < len(pages):
+            page[next_link] = f"{server.url}?$skiptoken={number + 1}"
+        return 200, {"Content-Type": "application/json"}, json.dumps(page).encode()
+
+    return serving(answer)
+
+
+def quick_session() -> requests.Session:
+    """The session of the product, without its pauses between attempts."""
+    session = make_session()
+    for adapter in session.adapters.values():
+        adapter.max_retries = adapter.max_retries.new(backoff_factor=0, backoff_jitter=0)
+    return session
+
+
+def find(url: str, max_cloud: float = 30) -> Findings:
+    return find_scenes(url, quick_session(), AREA, START, END, max_cloud)
+
+
+def find_in(*pages: list[dict[str, Any]], **options: Any) -> Findings:
+    with serving_pages(list(pages), **options) as server:
+        return find(server.url)
+
+
+def product(  # each is one field that a test varies
+    number: int = 1,
+    *,
+    platform: str = "S2A",
+    sensed: datetime = datetime(2021, 6, 1, 10, 50, 31, tzinfo=UTC),
+    baseline: str = "0500",
+    tile: str = "31UDQ",
+    last: str = "20230212T061204",
+    cloud: object = 12.5,
+    decimals: int = 3,
+    **fields: object,
+) -> dict[str, Any]:
+    """An entry with the shape of genuine ones; `fields` replace, `...` removes."""
+    name = f"{platform}_MSIL2A_{sensed:%Y%m%dT%H%M%S}_N{baseline}_R051_T{tile}_{last}.SAFE"
+    attributes = [
+        ("String", "productType", "S2MSI2A"),
+        ("String", "tileId", tile),
+        ("String", "processorVersion", f"{baseline[:2]}.{baseline[2:]}"),
+        ("Integer", "relativeOrbitNumber", 51),
+        ("Double", "cloudCover", cloud),
+    ]
+    entry = {
+        "@odata.mediaContentType": "application/octet-stream",
+        "Id": str(UUID(int=number)),
+        "Name": name,
+        "ContentType": "application/octet-stream",
+        "ContentLength": 1_164_018_562,
+        "OriginDate": _stamp(sensed, decimals),
+        "PublicationDate": _stamp(sensed, decimals),
+        "ModificationDate": _stamp(sensed, decimals),
+        "Online": True,
+        "EvictionDate": "9999-12-31T23:59:59.999999Z",
+        "S3Path": f"/eodata/Sentinel-2/MSI/L2A_N0500/{sensed:%Y/%m/%d}/{name}",
+        "Checksum": [],
+        "ContentDate": {"Start": _stamp(sensed, decimals), "End": _stamp(sensed, decimals)},
+        "Footprint": f"geography'SRID=4326;{TILE_AREA.wkt}'",
+        "GeoFootprint": mapping(TILE_AREA),
+        "Attributes": [
+            {"@odata.type": f"#OData.CSC.{kind}Attribute", "Name": key, "Value": value, "ValueType": kind}
+            for kind, key, value in attributes
+            if value is not ...
+        ],
+    } | fields
+    return {key: value for key, value in entry.items() if value is not ...}
+
+
+def _stamp(moment: datetime, decimals: int) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{'024000'[:decimals]}Z"
+
+
+# a genuine chain
+
+
+def test_a_genuine_chain_is_followed_to_its_end_and_what_is_not_sentinel_2_l2a_is_left_out(data):
+    real_host = "https://catalogue.dataspace.copernicus.eu"
+    texts = [(data / f"odata/cdsetool_odata_page_{n}.json").read_text() for n in range(1, 6)]
+    assert sum(real_host + PATH in text for text in texts) == 4
+
+    def answer(server: Any, path: str) -> Answer:
+        skip = int(dict(parse_qsl(urlsplit(path).query)).get("$skip", 0))
+        return 200, {}, texts[skip // 10].replace(real_host, server.base).encode()
+
+    with serving(answer) as server:
+        findings = find(server.url)
+    skips = [dict(parse_qsl(urlsplit(path).query)).get("$skip") for path in server.asked]
+    assert skips == [None, "10", "20", "30", "40"]
+    assert findings == Findings(scenes=(), offline=0, unusable=47, requests=5)
+    assert json.loads(texts[0])["@odata.count"] == 47
+
+
+# what is asked for
+
+
+def test_the_first_request_says_what_is_wanted_and_in_which_order():
+    with serving_pages([[product()]]) as server:
+        find(server.url, max_cloud=12)
+    query = parse_qs(urlsplit(server.asked[0]).query, strict_parsing=True)
+    assert query == {
+        "$filter": [build_filter(AREA, START, END, 12)],
+        "$orderby": ["ContentDate/Start asc"],
+        "$top": ["1000"],
+        "$expand": ["Attributes"],
+    }
+
+
+def test_a_next_page_is_asked_for_exactly_as_the_catalogue_says():
+    with serving_pages([[product(1)], [product(2)]]) as server:
+        find(server.url)
+    assert server.asked[1:] == [f"{PATH}?$skiptoken=1"]
+
+
+def test_the_filter_names_collection_product_type_days_cloud_and_an_area_around_the_region():
+    text = build_filter(AREA, START, END, 30)
+    assert text.split(" and ")[0] == "Collection/Name eq 'SENTINEL-2'"
+    assert "'productType' and att/OData.CSC.StringAttribute/Value eq 'S2MSI2A'" in text
+    assert "ContentDate/Start ge 2021-05-01T00:00:00.000Z" in text
+    assert "ContentDate/Start le 2021-09-30T23:59:59.999Z" in text
+    assert "'cloudCover' and att/OData.CSC.DoubleAttribute/Value le 30.00)" in text
+    ring = text.partition("SRID=4326;")[2].removesuffix("')")
+    assert shapely.from_wkt(ring).contains(AREA)
+
+
+def test_the_filter_stays_short_for_a_coast_with_many_islands():
+    islands = MultiPolygon(
+        [Point(x, y).buffer(0.01) for x in range(-5, 5) for y in range(45, 55)]  # 100 parts
+    )
+    text = build_filter(islands, START, END, 30)
+    assert len(text) < 2000
+    assert shapely.from_wkt(text.partition("SRID=4326;")[2].removesuffix("')")).contains(islands)
+
+
+# pages
+
+
+@pytest.mark.parametrize("key", ["@odata.nextLink", "@odata.nextlink", "@OData.NextLink"])
+def test_the_next_page_is_found_whatever_the_case_of_its_key(key):
+    assert len(find_in([product(1)], [product(2)], [product(3)], next_link=key).scenes) == 3
+
+
+def test_a_product_that_pages_repeat_counts_once():
+    findings = find_in([product(1), product(2)], [product(2), product(3)], [product(1), product(1)])
+    assert [scene.id for scene in findings.scenes] == [str(UUID(int=n)) for n in (1, 2, 3)]
+    assert (findings.offline, findings.unusable, findings.requests) == (0, 0, 3)
+
+
+@pytest.mark.parametrize("back_to", [0, 1])
+def test_a_chain_that_leads_back_ends(back_to):
+    def answer(server: Any, path: str) -> Answer:
+        number = int(dict(parse_qsl(urlsplit(path).query)).get("$skiptoken", 0))
+        following = number + 1 if number < 2 else back_to
+        page = {"value": [product(number)], "@odata.nextLink": f"{server.url}?$skiptoken={following}"}
+        return 200, {}, json.dumps(page).encode()
+
+    with serving(answer) as server:
+        findings = find(server.url)
+    assert len(findings.scenes) == 3
+    assert findings.requests == len(server.asked) <= 4
+
+
+def test_a_chain_without_an_end_is_given_up():
+    def answer(server: Any, _: str) -> Answer:
+        link = f"{server.url}?$skiptoken={len(server.asked)}"
+        return 200, {}, json.dumps({"value": [product()], "@odata.nextLink": link}).encode()
+
+    with serving(answer) as server, pytest.raises(PermanentError, match=f"more than {MAX_PAGES} pages"):
+        find(server.url)
+    assert len(server.asked) == MAX_PAGES
+
+
+@pytest.mark.parametrize("link", ["$skiptoken=1", None, ""])
+def test_an_empty_page_is_the_last(link):
+    def answer(server: Any, _: str) -> Answer:
+        page = {"value": [], "@odata.nextLink": link and f"{server.url}?{link}"}
+        return 200, {}, json.dumps(page).encode()
+
+    with serving(answer) as server:
+        assert find(server.url) == Findings((), 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://catalogue.example/odata/v1/Products?$skip=1000",
+        "http://127.0.0.1:{port}@catalogue.example/odata/v1/Products?$skip=1000",
+        "http://127.0.0.1:{port}/elsewhere?$skip=1000",
+        "file:///etc/hostname",
+        {"href": "x"},
+        17,
+    ],
+)
+def test_a_next_page_of_another_service_is_refused(link):
+    def answer(server: Any, _: str) -> Answer:
+        target = link.replace("{port}", str(server.server_port)) if isinstance(link, str) else link
+        return 200, {}, json.dumps({"value": [product()], "@odata.nextLink": target}).encode()
+
+    with serving(answer) as server, pytest.raises(PermanentError, match="another service"):
+        find(server.url)
+    assert len(server.asked) == 1
+
+
+# products
+
+
+def test_a_product_is_understood_in_full():
+    (scene,) = find_in([product(7)]).scenes
+    name = "S2A_MSIL2A_20210601T105031_N0500_R051_T31UDQ_20230212T061204.SAFE"
+    assert scene.id == str(UUID(int=7))
+    assert scene.name == name
+    assert scene.s3_path == f"Sentinel-2/MSI/L2A_N0500/2021/06/01/{name}"
+    assert (scene.tile, scene.baseline, scene.cloud_cover) == ("31UDQ", (5, 0), 12.5)
+    assert scene.sensed == datetime(2021, 6, 1, 10, 50, 31, tzinfo=UTC)
+    assert scene.size == 1_164_018_562
+    assert scene.footprint.equals(TILE_AREA)
+
+
+def test_scenes_come_sorted_by_id_whatever_the_order_of_the_catalogue():
+    forth = find_in([product(1), product(2)], [product(3)])
+    back = find_in([product(3), product(2)], [product(1)])
+    assert forth.scenes == back.scenes
+
+
+def test_a_product_that_is_not_online_is_counted_and_left_out():
+    findings = find_in([product(1), product(2, Online=False)], [product(2, Online=False)])
+    assert len(findings.scenes) == 1
+    assert (findings.offline, findings.unusable) == (1, 0)
+
+
+def test_cloud_cover_is_taken_from_the_attributes_and_nowhere_else():
+    findings = find_in([product(1, cloud=3, cloudCover=99), product(2, cloud=..., cloudCover=3)])
+    assert [scene.cloud_cover for scene in findings.scenes] == [3.0]
+    assert findings.unusable == 1
+
+
+@pytest.mark.parametrize("cloud", [..., None, "12.5", 30.01, 100, float("nan"), [3]])
+def test_a_product_without_a_usable_cloud_cover_is_left_out(cloud):
+    findings = find_in([product(1, cloud=cloud), product(2, cloud=30)])
+    assert [scene.id for scene in findings.scenes] == [str(UUID(int=2))]
+    assert findings.unusable == 1
+
+
+@pytest.mark.parametrize("missing", ["Id", "Name", "Online", "Attributes"])
+def test_an_entry_that_lacks_what_is_needed_is_left_out(missing):
+    findings = find_in([product(1, **{missing: ...}), product(2)])
+    assert [scene.id for scene in findings.scenes] == [str(UUID(int=2))]
+    assert findings.unusable == 1
+
+
+@pytest.mark.parametrize("entry", [None, 17, "product", [], {}])
+def test_an_entry_that_is_no_product_is_left_out(entry):
+    findings = find_in([entry, product(2)])
+    assert (len(findings.scenes), findings.unusable) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "S2A_MSIL1C_20210601T105031_N0500_R051_T31UDQ_20230212T061204.SAFE",
+        "S1A_AUX_INS_V20140406T010000_G20140409T142540.SAFE",
+        "S2A_MSIL2A_20210601T105031_N0500_R051_T31UDQ_20230212T061204.SAFE.zip",
+        "../S2A_MSIL2A_20210601T105031_N0500_R051_T31UDQ_20230212T061204.SAFE",
+    ],
+)
+def test_a_name_that_is_not_of_sentinel_2_l2a_is_left_out(name):
+    findings = find_in([product(1, Name=name, S3Path=f"/eodata/Sentinel-2/{name}"), product(2)])
+    assert [scene.id for scene in findings.scenes] == [str(UUID(int=2))]
+    assert findings.unusable == 1
+
+
+@pytest.mark.xfail(raises=ValueError, reason="find_scenes passes on the ValueError of such a name")
+@pytest.mark.parametrize("sensed", ["20211301T105031", "20210230T105031", "20210601T256199"])
+def test_a_name_with_a_day_that_no_calendar_has_is_left_out(sensed):
+    name = f"S2A_MSIL2A_{sensed}_N0500_R051_T31UDQ_20230212T061204.SAFE"
+    findings = find_in([product(1, Name=name, S3Path=f"/eodata/Sentinel-2/{name}"), product(2)])
+    assert [scene.id for scene in findings.scenes] == [str(UUID(int=2))]
+    assert findings.unusable == 1
+
+
+@pytest.mark.parametrize(
+    "below", ["", "/", "/GRANULE", "/GRANULE/L2A_T31UDQ_A031041_20210601T105630/IMG_DATA"]
+)
+def test_a_path_that_ends_below_the_product_is_cut_back_to_it(below):
+    entry = product()
+    (scene,) = find_in([entry | {"S3Path": entry["S3Path"] + below}]).scenes
+    assert f"/eodata/{scene.s3_path}" == entry["S3Path"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/eodata/../x/{name}",
+        "/eodata/Sentinel-2/../../other/{name}",
+        "/eodata/Sentinel-2/{name}/../../x",
+        "/other/Sentinel-2/{name}",
+        "/eodata/Sentinel-2/MSI/L2A/2021/06/01/",
+        "{name}",
+        "",
+        None,
+        ...,
+    ],
+)
+def test_a_path_that_does_not_lead_to_the_product_in_its_store_is_left_out(path):
+    entry = product(1)
+    path = path.replace("{name}", entry["Name"]) if isinstance(path, str) else path
+    findings = find_in([product(1, S3Path=path), product(2)])
+    assert [scene.id for scene in findings.scenes] == [str(UUID(int=2))]
+    assert findings.unusable == 1
+
+
+@pytest.mark.parametrize("size", [0, None, ...])
+def test_a_size_that_the_catalogue_does_not_know_is_zero(size):
+    (scene,) = find_in([product(ContentLength=size)]).scenes
+    assert scene.size == 0
+
+
+def test_times_with_three_and_with_six_decimals_are_both_taken():
+    findings = find_in([product(1, decimals=3), product(2, decimals=6)])
+    assert [scene.sensed for scene in findings.scenes] == [datetime(2021, 6, 1, 10, 50, 31, tzinfo=UTC)] * 2
+
+
+# footprints
+
+WEST, EAST = box(1.7, 48.7, 2.2, 49.6), box(2.5, 48.7, 3.1, 49.6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "footprint"),
+    [
+        ({"GeoFootprint": None}, TILE_AREA),
+        ({"GeoFootprint": ...}, TILE_AREA),
+        ({"Footprint": None}, TILE_AREA),
+        ({"Footprint": None, "GeoFootprint": None}, None),
+        ({"GeoFootprint": mapping(MultiPolygon([WEST, EAST]))}, MultiPolygon([WEST, EAST])),
+        (
+            {"GeoFootprint": None, "Footprint": f"geography'SRID=4326;{MultiPolygon([WEST, EAST]).wkt}'"},
+            MultiPolygon([WEST, EAST]),
+        ),
+        ({"GeoFootprint": None, "Footprint": "geography'SRID=4326;POLYGON ((1 2, 3"}, None),
+        ({"GeoFootprint": {"type": "Polygon"}}, None),
+        ({"GeoFootprint": {"type": "Point", "coordinates": [1, 2]}}, None),
+        ({"GeoFootprint": mapping(box(-179.9, 60, 179.9, 61))}, None),
+        ({"GeoFootprint": mapping(box(179.5, 60, 181.2, 61))}, None),
+        ({"GeoFootprint": {"type": "Polygon", "coordinates": [[[1, float("nan")], [2, 3], [3, 1]]]}}, None),
+    ],
+)
+def test_a_footprint_is_a_polygon_or_unknown(fields, footprint):
+    (scene,) = find_in([product(**fields)]).scenes
+    if footprint is None:
+        assert scene.footprint is None
+    else:
+        assert scene.footprint.equals(footprint)
+
+
+def test_a_footprint_that_crosses_itself_is_mended():
+    bow_tie = {"type": "Polygon", "coordinates": [[[0, 40], [1, 41], [1, 40], [0, 41], [0, 40]]]}
+    footprint = parse_footprint(bow_tie, None)
+    assert footprint.is_valid
+    assert footprint.area == pytest.approx(0.5)
+
+
+def test_heights_in_a_footprint_are_dropped():
+    ring = [[x, y, 100.0] for x, y in TILE_AREA.exterior.coords]
+    footprint = parse_footprint({"type": "Polygon", "coordinates": [ring]}, None)
+    assert footprint.equals(TILE_AREA)
+    assert not footprint.has_z
+
+
+# trouble
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html><title>Maintenance</title></html>", b"", b'{"value": [', b"[" * 100_000, b"\xff\xfe\x00"],
+)
+def test_an_answer_that_is_not_json_is_permanent(body):
+    with serving(lambda *_: (200, {}, body)) as server, pytest.raises(PermanentError, match="not send JSON"):
+        find(server.url)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'{"value": {}}', b'{"detail": "no"}', b'"text"'])
+def test_json_that_is_no_page_is_permanent(body):
+    with (
+        serving(lambda *_: (200, {}, body)) as server,
+        pytest.raises(PermanentError, match="without a list of products"),
+    ):
+        find(server.url)
+
+
+def test_a_page_of_html_in_the_middle_of_a_chain_is_no_end_of_it():
+    def answer(server: Any, _: str) -> Answer:
+        if len(server.asked) > 1:
+            return 200, {"Content-Type": "text/html"}, b"<html></html>"
+        page = {"value": [product()], "@odata.nextLink": f"{server.url}?$skiptoken=1"}
+        return 200, {}, json.dumps(page).encode()
+
+    with serving(answer) as server, pytest.raises(PermanentError, match="LANDPATCH_ODATA_URL"):
+        find(server.url)
+
+
+def test_a_catalogue_that_is_busy_is_asked_again():
+    def answer(server: Any, _: str) -> Answer:
+        if len(server.asked) == 1:
+            return 429, {"Retry-After": "0"}, b"slow down"
+        return 200, {}, json.dumps({"value": [product()]}).encode()
+
+    with serving(answer) as server:
+        assert len(find(server.url).scenes) == 1
+    assert server.asked == [server.asked[0]] * 2
+
+
+def test_a_catalogue_that_stays_busy_is_transient():
+    with serving(lambda *_: (503, {}, b"")) as server, pytest.raises(TransientError, match="answered 503"):
+        find(server.url)
+
+
+def test_a_query_that_is_refused_is_permanent_and_says_why():
+    body = json.dumps({"detail": [{"msg": "skip: ensure this value is at most 10000"}]}).encode()
+    with (
+        serving(lambda *_: (422, {}, body)) as server,
+        pytest.raises(PermanentError, match="answered 422.*at most 10000"),
+    ):
+        find(server.url)
+
+
+def test_the_check_at_the_start_tells_a_catalogue_from_something_else():
+    with serving_pages([[product()]]) as server:
+        check_catalogue(server.url, quick_session())
+        assert parse_qs(urlsplit(server.asked[0]).query) == {"$top": ["1"]}
+    for status, body in ((200, b"<html></html>"), (404, b"")):
+        with (
+            serving(lambda *_, answer=(status, {}, body): answer) as server,
+            pytest.raises(ConfigurationError, match="LANDPATCH_ODATA_URL"),
+        ):
+            check_catalogue(server.url, quick_session())
+
+
+# reprocessed acquisitions
+
+FIRST_DAY = datetime(2021, 6, 1, 10, 50, 31, tzinfo=UTC)
+catalogues = st.lists(
+    st.fixed_dictionaries(
+        {
+            "platform": st.sampled_from(["S2A", "S2B"]),
+            "sensed": st.integers(0, 2).map(lambda days: FIRST_DAY + timedelta(days=days)),
+            "tile": st.sampled_from(["31UDQ", "31UEQ"]),
+            "baseline": st.sampled_from(["0212", "0301", "0400", "0500", "0510"]),
+            "last": st.sampled_from(["20210601T150000", "20230212T061204", "20230212T061205"]),
+            "Online": st.booleans(),
+        }
+    ),
+    max_size=25,
+)
+
+
+@given(catalogues, st.integers(1, 10))
+def test_of_any_catalogue_each_acquisition_is_kept_in_its_highest_baseline_and_none_is_lost(facts, page_size):
+    entries = [product(number, **fact) for number, fact in enumerate(facts)]
+    pages = [entries[n : n + page_size] for n in range(0, len(entries), page_size)] or [[]]
+    with serving_pages(pages) as server:
+        findings = find(server.url)
+    kept = {scene.id for scene in drop_reprocessed(findings.scenes)}
+
+    expected = set()
+    for entry, fact in zip(entries, facts, strict=True):
+        rivals = [
+            other["baseline"]
+            for other in facts
+            if other["Online"] and all(other[key] == fact[key] for key in ("platform", "sensed", "tile"))
+        ]
+        if fact["Online"] and fact["baseline"] == max(rivals):
+            expected.add(entry["Id"])
+    assert kept == expected
+    assert findings.offline == sum(not fact["Online"] for fact in facts)
+    assert findings.unusable == 0
