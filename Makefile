@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 # The options of `make region`; only those that are set are passed on.
 OPTIONS = $(if $(YEAR),--year $(YEAR)) $(if $(LABEL_YEAR),--label-year $(LABEL_YEAR)) \
 	$(if $(MAX_CLOUD),--max-cloud $(MAX_CLOUD)) $(if $(START),--start $(START)) \
-	$(if $(END),--end $(END)) $(if $(COVER),--cover $(COVER)) $(if $(JSON),--json)
+	$(if $(END),--end $(END)) $(if $(COVER),--cover $(COVER)) $(if $(COMPOSITE),--composite $(COMPOSITE)) $(if $(JSON),--json)
 
 .PHONY: help
 help: ## Show every target with one line of help
@@ -29,7 +29,7 @@ region-named:
 	@if [ -z "$(NUTS)" ]; then echo "landpatch: which region? Say: make region NUTS=FR101" >&2; exit 2; fi
 
 .PHONY: region
-region: region-named $(READY) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects]
+region: region-named $(READY) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best]
 	@$(BIN)/landpatch region $(NUTS) $(OPTIONS)
 
 .PHONY: up

@@ -181,6 +181,7 @@ class Dispatcher:
             "year": request.year,
             "round": number,
             "recipe": request.image_recipe(self.settings.source),
+            "composite": request.composite,
         }
         messages: dict[str, CutScene | SettlePatches] = {}
         for scene_id, names in sorted(cuts.items()):

@@ -6,13 +6,12 @@ import structlog
 
 from landpatch.celery import send
 from landpatch.codec import decode_image, decode_observation, encode_image, encode_observation
-from landpatch.composite import Composite, Observation, compose_best
+from landpatch.composite import Composite, Observation, compose, compose_best
 from landpatch.errors import PermanentError
 from landpatch.grid import Patch, parse_patch
 from landpatch.layout import RegionLayout
-from landpatch.ledger import Ledger, Outcome, Work
+from landpatch.ledger import Ledger, Outcome, State, Work
 from landpatch.messages import AdvanceRegion, CutScene, PatchWork, SceneRef, SettlePatches
-from landpatch.radiometry import add_indices
 from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData
 from landpatch.storage import Store
@@ -48,9 +47,10 @@ class ImageWorker:
     def _take(self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation) -> None:
         layout = self._layout(message)
         scenes = (*work.earlier, message.scene)
+        # A median takes in every scene that the patch may use; it is composed when they are used up.
         composite = compose_best([*self._kept(layout, work), observation])
-        if self._is_complete(composite):
-            self._write(message, patch, scenes, composite, "complete")
+        if message.composite == "best" and self._is_complete(composite):
+            self._write(message, patch, scenes, composite)
         else:
             self.store.put(layout.observation(patch.name, message.scene.id), encode_observation(observation))
             self.ledger.keep_observation(message.region, patch.name, message.scene.id)
@@ -63,9 +63,8 @@ class ImageWorker:
         for work in message.patches:
             observations = self._kept(self._layout(message), work)
             if observations:
-                composite = compose_best(observations)
-                state = "complete" if self._is_complete(composite) else "partial"
-                self._write(message, parse_patch(work.name), work.earlier, composite, state)
+                composite = compose(observations, message.composite)
+                self._write(message, parse_patch(work.name), work.earlier, composite)
             else:
                 self._record_absent(message, work)
         self._finish(message, task, Work())
@@ -109,7 +108,6 @@ class ImageWorker:
         patch: Patch,
         scenes: Sequence[SceneRef],
         composite: Composite,
-        state: str,
     ) -> None:
         tags = {
             "SOURCE": self.settings.source,
@@ -117,17 +115,16 @@ class ImageWorker:
             "PRODUCTS": ",".join(scene.name for scene in scenes),
             "SENSING_DATES": ",".join(scene.sensed.strftime("%Y-%m-%dT%H:%M:%SZ") for scene in scenes),
             "BASELINES": ",".join(f"{scene.baseline[0]:02d}.{scene.baseline[1]:02d}" for scene in scenes),
-            "SHARES": ",".join(f"{share:.6f}" for share in composite.shares(len(scenes))),
+            "SHARES": ",".join(f"{share:.6f}" for share in composite.shares),
             "VALID_FRACTION": f"{composite.valid_fraction:.6f}",
             "CLEAR_FRACTION": f"{composite.clear_fraction:.6f}",
         }
-        data = encode_image(add_indices(composite.reflectance), patch, tags)
+        data = encode_image(composite.bands, patch, tags)
         decode_image(data, patch)
         layout = self._layout(message)
         self.store.put(layout.image(patch.name), data, "image/tiff")
-        self.ledger.record(
-            message.region, "images", {patch.name: Outcome("complete" if state == "complete" else "partial")}
-        )
+        state: State = "complete" if self._is_complete(composite) else "partial"
+        self.ledger.record(message.region, "images", {patch.name: Outcome(state)})
 
     def _record_absent(self, message: SettlePatches, work: PatchWork) -> None:
         """A patch without an observation is missing, or failed when a product of it could not be read."""

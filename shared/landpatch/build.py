@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from landpatch.celery import send
+from landpatch.composite import Method
 from landpatch.errors import InfrastructureError, RequestError, TransientError
 from landpatch.grid import Cover
 from landpatch.layout import NUTS3_PATTERN
@@ -32,6 +33,7 @@ def prepare_request(
     start: str,
     end: str,
     cover: Cover,
+    composite: Method,
     today: date,
 ) -> RegionRequest:
     """A request from what a user typed; start and end are `MM-DD`.
@@ -53,7 +55,14 @@ def prepare_request(
     if label_year is None and year in EDITIONS:
         label_year = year
     return RegionRequest(
-        nuts=nuts, year=year, label_year=label_year, max_cloud=max_cloud, start=first, end=last, cover=cover
+        nuts=nuts,
+        year=year,
+        label_year=label_year,
+        max_cloud=max_cloud,
+        start=first,
+        end=last,
+        cover=cover,
+        composite=composite,
     )
 
 

@@ -14,12 +14,16 @@ from pydantic import ValidationError
 
 from landpatch import __version__
 from landpatch.build import Building, check_region, prepare_request
+from landpatch.composite import Method
 from landpatch.errors import ConfigurationError, LandpatchError
 from landpatch.grid import Cover
+from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.ledger import open_ledger
 from landpatch.log import configure_logging
 from landpatch.progress import describe_result, show_preparation, show_progress
 from landpatch.settings import Settings, load_settings
+from landpatch.storage import open_store
+from landpatch.verify import verify_region
 
 EXIT_INCOMPLETE = 3
 EXIT_REQUEST = 2
@@ -88,6 +92,13 @@ def _prepare_sandbox(nuts: str, year: int) -> None:
     show_default=True,
     help="Take the cells that share area with the region, or only those inside it.",
 )
+@click.option(
+    "--composite",
+    type=click.Choice(["best", "median"]),
+    default="best",
+    show_default=True,
+    help="Each pixel from the best product, or the median of the clear ones.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 @click.option("--detach", is_flag=True, help="Return once the region is queued.")
 @_one_line
@@ -99,6 +110,7 @@ def region(
     start: str,
     end: str,
     cover: Cover,
+    composite: Method,
     as_json: bool,
     detach: bool,
 ) -> None:
@@ -110,7 +122,7 @@ def region(
     try:
         request = prepare_request(
             nuts=nuts, year=year, label_year=label_year, max_cloud=max_cloud,
-            start=start, end=end, cover=cover, today=date.today(),  # noqa: DTZ011  # the user's day
+            start=start, end=end, cover=cover, composite=composite, today=date.today(),  # noqa: DTZ011  # the user's day
         )  # fmt: skip
     except ValidationError as error:
         fault = error.errors()[0]
@@ -160,6 +172,30 @@ def status(nuts: str | None, year: int) -> None:
             f"  images {at.images_done}/{at.images_total}  labels {at.labels_done}/{at.labels_total}"
             f"  {at.message}".rstrip()
         )
+
+
+@main.command()
+@click.argument("nuts")
+@click.option("--year", type=int, default=2021, show_default=True)
+@_one_line
+def verify(nuts: str, year: int) -> None:
+    """Re-read everything that is stored of a region and check it against the index.
+
+    Exit code 0: all is as the index says. 3: it is not; each fault is named.
+    """
+    settings = _settings()
+    nuts = nuts.strip().upper()
+    if not NUTS3_PATTERN.fullmatch(nuts):
+        raise ConfigurationError(f"{nuts!r} is not a NUTS3 code: five characters, such as FR101")
+    verdict = verify_region(open_store(settings), RegionLayout(settings.prefix, nuts, year))
+    click.echo(
+        f"{nuts}/{year}: {verdict.images} images and {verdict.labels} labels read,"
+        f" {len(verdict.faults)} faults; edges of image and label agree best without a shift in"
+        f" {verdict.aligned} of {verdict.compared} pairs that have enough of them"
+    )
+    for fault in verdict.faults:
+        click.echo(f"  {fault.object}: {fault.what}")
+    sys.exit(EXIT_INCOMPLETE if verdict.faults else 0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from landpatch.grid import parse_patch
+from landpatch.composite import Method
+from landpatch.grid import Cover, parse_patch
 from landpatch.layout import NUTS3_PATTERN
 
 MAX_PATCHES = 20_000
@@ -39,7 +40,8 @@ class RegionRequest(Message):
     """First day of sensing."""
     end: date
     """Last day of sensing."""
-    cover: Literal["intersects", "within"] = "intersects"
+    cover: Cover = "intersects"
+    composite: Method = "best"
 
     @property
     def key(self) -> str:
@@ -48,9 +50,8 @@ class RegionRequest(Message):
 
     def image_recipe(self, source: str) -> str:
         """What an image depends on besides its patch; two images of one recipe can replace each other."""
-        return (
-            f"source={source};start={self.start};end={self.end};max_cloud={self.max_cloud:g};composite=best"
-        )
+        choice = f"start={self.start};end={self.end};max_cloud={self.max_cloud:g}"
+        return f"source={source};{choice};composite={self.composite}"
 
 
 class PlanRegion(Message):
@@ -113,6 +114,7 @@ class CutScene(RoundMessage):
 
     recipe: str
     """What the images depend on; see `RegionRequest.image_recipe`."""
+    composite: Method
     scene: SceneRef
     patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
 
@@ -121,6 +123,7 @@ class SettlePatches(RoundMessage):
     """To an image worker: these patches have used up their products; write what there is."""
 
     recipe: str
+    composite: Method
     block: int = Field(ge=0)
     patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
 

@@ -75,7 +75,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server with one bucket."""
     folder, port = tmp_path_factory.mktemp("s3"), free_port()
     (folder / "bucket").mkdir()
-    server = S3Server(f"http://127.0.0.1:{port}", SecretStr("contract-key"), SecretStr("s3cr3t-of-key"), "bucket")
+    server = S3Server(
+        f"http://127.0.0.1:{port}", SecretStr("contract-key"), SecretStr("s3cr3t-of-key"), "bucket"
+    )
     pair = f"{server.key.get_secret_value()},{server.secret.get_secret_value()}"
     rclone = Path(sys.executable).parent / "rclone"
     with running(

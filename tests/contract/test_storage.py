@@ -17,7 +17,7 @@ def open_bucket(server: S3Server, bucket: str | None = None, secret: SecretStr |
     return S3Store(client, bucket or server.bucket, server.endpoint)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store(s3: S3Server) -> S3Store:
     return open_bucket(s3)
 
@@ -97,7 +97,7 @@ def test_a_key_may_hold_what_a_patch_name_holds(store):
     assert [entry.key for entry in store.find("data/images/FR101/2021/")] == [key]
 
 
-def test_a_store_that_can_be_used_passes_the_check_even_when_it_is_empty(s3, store):
+def test_a_store_that_can_be_used_passes_the_check(store):
     store.check()
 
 
@@ -114,7 +114,7 @@ def everything(store: S3Store) -> list:
 def test_a_wrong_secret_is_a_wrong_setting_and_is_not_repeated(s3):
     wrong = "not-the-s3cr3t"
     for operation in everything(open_bucket(s3, secret=SecretStr(wrong))):
-        with pytest.raises(ConfigurationError, match="AWS_S3_ENDPOINT.*refuses the credentials") as refused:
+        with pytest.raises(ConfigurationError, match=r"AWS_S3_ENDPOINT.*refuses the credentials") as refused:
             operation()
         assert wrong not in str(refused.value)
         assert s3.key.get_secret_value() not in str(refused.value)
@@ -131,11 +131,12 @@ def test_a_wrong_key_is_a_wrong_setting_and_is_not_repeated(s3):
 
 def test_a_bucket_that_is_not_there_is_a_wrong_setting_that_is_named(s3):
     for operation in everything(open_bucket(s3, bucket="no-such-bucket")):
-        with pytest.raises(ConfigurationError, match="bucket no-such-bucket.*no such bucket"):
+        with pytest.raises(ConfigurationError, match=r"bucket no-such-bucket.*no such bucket"):
             operation()
 
 
-def test_a_store_that_cannot_be_reached_is_a_matter_of_the_infrastructure(s3, silent_port):
+def test_a_store_that_cannot_be_reached_is_a_matter_of_the_infrastructure(s3, silent_port, monkeypatch):
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)  # the pauses between attempts
     away = S3Server(f"http://127.0.0.1:{silent_port}", s3.key, s3.secret, s3.bucket)
     with pytest.raises(InfrastructureError, match=f"127.0.0.1:{silent_port}.*cannot be reached") as unreached:
         open_bucket(away).check()

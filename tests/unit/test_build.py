@@ -18,6 +18,7 @@ TYPED = {
     "start": "05-01",
     "end": "09-30",
     "cover": "intersects",
+    "composite": "best",
     "today": date(2025, 7, 10),
 }
 
@@ -35,6 +36,7 @@ def test_the_defaults_make_a_request():
         start=date(2021, 5, 1),
         end=date(2021, 9, 30),
         cover="intersects",
+        composite="best",
     )
 
 

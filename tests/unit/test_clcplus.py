@@ -140,7 +140,7 @@ def test_an_unknown_code_is_an_error_that_names_the_window(session, code):
 
 
 def test_every_unknown_code_is_named_once():
-    with pytest.raises(PermanentError, match="^x: unknown codes 12, 77$"):
+    with pytest.raises(PermanentError, match=r"^x: unknown codes 12, 77$"):
         to_classes(codes_with(77, 12, 77, 253), "x")
 
 
@@ -225,7 +225,7 @@ def test_an_edition_that_is_served_passes(session):
 def test_an_edition_that_is_not_served_is_a_wrong_request_that_names_the_others(session, answer):
     with (
         serving(lambda _: answer) as server,
-        pytest.raises(RequestError, match="^no CLC\\+ Backbone of 2019: LABEL_YEAR may be 2018 and 2021$"),
+        pytest.raises(RequestError, match=r"^no CLC\+ Backbone of 2019: LABEL_YEAR may be 2018 and 2021$"),
     ):
         check_edition(server.url, session, 2019)
 

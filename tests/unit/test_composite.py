@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from landpatch.composite import Observation, compose_best
+from landpatch.composite import Observation, compose_best, compose_median
 
 
 def observation(name, clarity):
@@ -16,12 +16,12 @@ def test_clear_stays_obscured_is_filled_by_clear_and_unseen_by_anything():
     second = observation("b", [2, 2, 1, 1, 0, 1])
     third = observation("c", [2, 2, 2, 2, 0, 1])
     composite = compose_best([first, second, third])
-    assert composite.reflectance[0].tolist() == [[1, 2, 3, 3, 0, 2]]
+    assert composite.bands.shape[0] == 14
+    assert composite.bands[0].tolist() == [[1, 2, 3, 3, 0, 2]]
     assert composite.clarity.tolist() == [[2, 2, 2, 2, 0, 1]]
-    assert composite.origin.tolist() == [[0, 1, 2, 2, -1, 1]]
     assert composite.valid_fraction == 5 / 6
     assert composite.clear_fraction == 4 / 6
-    assert composite.shares(3) == [1 / 6, 2 / 6, 2 / 6]
+    assert composite.shares == (1 / 6, 2 / 6, 2 / 6)
 
 
 def test_the_observations_given_are_left_as_they_were():
@@ -29,3 +29,24 @@ def test_the_observations_given_are_left_as_they_were():
     compose_best([first, second])
     assert first.reflectance[0].tolist() == [[0, 1]]
     assert first.clarity.tolist() == [[0, 1]]
+
+
+def test_the_median_is_that_of_the_clear_observations_alone():
+    rng = np.random.default_rng(4)
+    clarity = rng.integers(0, 3, (5, 40, 30)).astype("uint8")
+    reflectance = rng.random((5, 12, 40, 30)) * (clarity > 0)[:, None]
+    seen = [Observation(str(n), reflectance[n], clarity[n]) for n in range(5)]
+    composite = compose_median(seen)
+    clear = np.where((clarity == 2)[:, None], reflectance, np.nan)
+    some = (clarity == 2).any(axis=0)
+    assert np.allclose(composite.bands[:12, some], np.nanmedian(clear[:, :, some], axis=0))
+    ndvi = (clear[:, 7] - clear[:, 3]) / (clear[:, 7] + clear[:, 3])
+    assert np.allclose(composite.bands[12, some], np.nanmedian(ndvi[:, some], axis=0))
+    assert (composite.bands[:, ~some] == compose_best(seen).bands[:, ~some]).all()
+    assert (composite.clarity == clarity.max(axis=0)).all()
+    assert np.isclose(sum(composite.shares), composite.valid_fraction)
+
+
+def test_the_median_of_one_observation_is_that_observation():
+    only = observation("a", [2, 1, 0])
+    assert (compose_median([only]).bands == compose_best([only]).bands).all()

@@ -104,7 +104,7 @@ def test_a_service_without_the_file_is_permanent(session):
 def test_a_file_that_is_no_feature_collection_is_permanent(tmp_path, session, content):
     path = tmp_path / "x.geojson"
     path.write_bytes(content)
-    with pytest.raises(PermanentError, match="LANDPATCH_NUTS_URL.*not send a GeoJSON FeatureCollection"):
+    with pytest.raises(PermanentError, match=r"LANDPATCH_NUTS_URL.*not send a GeoJSON FeatureCollection"):
         fetch_boundaries(str(path), session)
 
 

@@ -22,8 +22,11 @@ from landpatch.index import (
 )
 from landpatch.radiometry import BANDS
 
-PRESENT, PARTIAL, MISSING, FAILED = "3755000_2887500_0_1", "3752500_2887500_0_0", "3757500_2887500_0_2", (
-    "10000_2887500_1_13"
+PRESENT, PARTIAL, MISSING, FAILED = (
+    "3755000_2887500_0_1",
+    "3752500_2887500_0_0",
+    "3757500_2887500_0_2",
+    ("10000_2887500_1_13"),
 )
 PRODUCT = "S2A_MSIL2A_20210601T105031_N0500_R051_T31UDQ_20230212T061204"
 
@@ -48,7 +51,10 @@ ROWS = [
     PatchRow(FAILED, "failed", "B4 broken", None, None, "unknown codes 77"),
     PatchRow(
         PARTIAL, "partial", "",
-        image(products=(PRODUCT, PRODUCT + "9"), dates=("a", "b"), baselines=("0500", "0510"), shares=(0.25, 0.75)),
+        image(
+            products=(PRODUCT, PRODUCT + "9"), dates=("a", "b"),
+            baselines=("0500", "0510"), shares=(0.25, 0.75),
+        ),
         None, "not asked for",
     ),
     PatchRow(MISSING, "missing", "no valid pixel in any product", None, LABEL, ""),

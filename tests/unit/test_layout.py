@@ -27,9 +27,7 @@ def test_every_key_lies_in_the_folder_that_is_listed_for_it():
 
 def test_the_folders_of_two_regions_or_years_do_not_hold_each_other():
     layouts = [RegionLayout("data", nuts, year) for nuts in ("FR101", "FR102") for year in (2020, 2021)]
-    folders = [
-        folder for layout in layouts for folder in (layout.images, layout.labels, layout.observations)
-    ]
+    folders = [folder for layout in layouts for folder in (layout.images, layout.labels, layout.observations)]
     assert not [(a, b) for a in folders for b in folders if a != b and a.startswith(b)]
 
 
@@ -61,7 +59,9 @@ def test_what_could_lead_out_of_the_prefix_is_refused(prefix, nuts, year):
         RegionLayout(prefix, nuts, year)
 
 
-@pytest.mark.parametrize("patch", ["../x", "3755001_2887500_0_1", PATCH + ".tif", f"a/{PATCH}", "", PATCH + "\n"])
+@pytest.mark.parametrize(
+    "patch", ["../x", "3755001_2887500_0_1", PATCH + ".tif", f"a/{PATCH}", "", PATCH + "\n"]
+)
 def test_a_key_is_made_of_a_patch_on_the_grid_only(patch):
     for make in (LAYOUT.image, LAYOUT.label, lambda name: LAYOUT.observation(name, SCENE)):
         with pytest.raises(ValueError, match=r"name|invalid|unpack"):

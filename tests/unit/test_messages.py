@@ -38,8 +38,8 @@ WORK = PatchWork(name="3755000_2887500_0_1", earlier=(SCENE,))
 MESSAGES = [
     PlanRegion(run="r", request=REQUEST),
     AdvanceRegion(**HEADER),
-    CutScene(**HEADER, recipe="x", scene=SCENE, patches=(WORK,)),
-    SettlePatches(**HEADER, recipe="x", block=0, patches=(WORK,)),
+    CutScene(**HEADER, recipe="x", composite="best", scene=SCENE, patches=(WORK,)),
+    SettlePatches(**HEADER, recipe="x", composite="best", block=0, patches=(WORK,)),
     FetchLabels(**HEADER, label_year=2021, block=3, patches=("3755000_2887500_0_1", "0_0_0_0")),
     WriteIndex(run="r", request=REQUEST.model_copy(update={"label_year": None, "cover": "within"})),
 ]
@@ -84,7 +84,21 @@ def test_an_unknown_field_deep_inside_is_refused():
 
 @pytest.mark.parametrize(
     "nuts",
-    ["", "FR1", "FR1011", "fr101", "FR10_", "../..", "FR101\n", " FR101", "F٣101", "1R101", "FR/01", None, 17],
+    [
+        "",
+        "FR1",
+        "FR1011",
+        "fr101",
+        "FR10_",
+        "../..",
+        "FR101\n",
+        " FR101",
+        "F٣101",
+        "1R101",
+        "FR/01",
+        None,
+        17,
+    ],
 )
 def test_what_is_no_nuts3_code_is_refused(nuts):
     with pytest.raises(ValidationError, match="nuts"):
@@ -164,7 +178,9 @@ def test_a_task_has_at_least_one_patch_and_not_more_than_a_region_can_have(messa
     for wrong in ([], [patch] * (MAX_PATCHES + 1)):
         with pytest.raises(ValidationError, match="patches"):
             type(message).model_validate(fields | {"patches": wrong})
-    assert len(type(message).model_validate(fields | {"patches": [patch] * MAX_PATCHES}).patches) == MAX_PATCHES
+    assert (
+        len(type(message).model_validate(fields | {"patches": [patch] * MAX_PATCHES}).patches) == MAX_PATCHES
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,6 +194,7 @@ def test_a_task_has_at_least_one_patch_and_not_more_than_a_region_can_have(messa
         ("max_cloud", float("nan")),
         ("start", "05-01"),
         ("cover", "touches"),
+        ("composite", "mean"),
     ],
 )
 def test_a_request_out_of_bounds_is_refused(field, value):
@@ -209,11 +226,12 @@ requests = st.builds(
     start=st.dates(date(2021, 1, 1), date(2021, 6, 30)),
     end=st.dates(date(2021, 7, 1), date(2021, 12, 31)),
     cover=st.sampled_from(["intersects", "within"]),
+    composite=st.sampled_from(["best", "median"]),
 )
 
 
 @given(requests, requests)
-def test_two_images_have_one_recipe_just_when_days_and_cloud_are_the_same(one, other):
-    same = (one.start, one.end, one.max_cloud) == (other.start, other.end, other.max_cloud)
-    assert (one.image_recipe("cdse") == other.image_recipe("cdse")) == same
+def test_two_images_have_one_recipe_just_when_days_cloud_and_composite_are_the_same(one, other):
+    facts = [(asked.start, asked.end, asked.max_cloud, asked.composite) for asked in (one, other)]
+    assert (one.image_recipe("cdse") == other.image_recipe("cdse")) == (facts[0] == facts[1])
     assert one.image_recipe("cdse") != one.image_recipe("sandbox")

@@ -493,7 +493,7 @@ def test_a_query_that_is_refused_is_permanent_and_says_why():
     body = json.dumps({"detail": [{"msg": "skip: ensure this value is at most 10000"}]}).encode()
     with (
         serving(lambda *_: (422, {}, body)) as server,
-        pytest.raises(PermanentError, match="answered 422.*at most 10000"),
+        pytest.raises(PermanentError, match=r"answered 422.*at most 10000"),
     ):
         find(server.url)
 

@@ -68,7 +68,9 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(monkeypatch, var
 
 
 @pytest.mark.parametrize("variable", URLS)
-@pytest.mark.parametrize("value", ["http://", "ftp://s3.example.org", "http://s3.example.org:99999", "http://a b"])
+@pytest.mark.parametrize(
+    "value", ["http://", "ftp://s3.example.org", "http://s3.example.org:99999", "http://a b"]
+)
 def test_what_is_no_http_address_is_refused_by_the_name_of_its_variable(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=f"^wrong setting: {variable}: "):
