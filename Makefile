@@ -8,6 +8,14 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV = $(or $(shell command -v uv),$(or $(LANDPATCH_STATE_DIR),.state)/uv/bin/uv)
+
+# An environment does not survive that its folder is moved.
+ifneq ($(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),)
+$(READY): FORCE
+endif
+.PHONY: FORCE
+FORCE:
 
 # The options of `make region`; only those that are set are passed on.
 OPTIONS = $(if $(YEAR),--year $(YEAR)) $(if $(LABEL_YEAR),--label-year $(LABEL_YEAR)) \
@@ -23,14 +31,15 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 
 .PHONY: setup
 setup: $(READY) ## Make the Python environment in .venv
+	@echo "$(VENV) is ready"
 
 .PHONY: region-named
 region-named:
-	@if [ -z "$(NUTS)" ]; then echo "landpatch: which region? Say: make region NUTS=FR101" >&2; exit 2; fi
+	@if [ -z '$(NUTS)' ]; then echo "landpatch: which region? Say: make region NUTS=FR101" >&2; exit 2; fi
 
 .PHONY: region
 region: region-named $(READY) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best]
-	@$(BIN)/landpatch region $(NUTS) $(OPTIONS)
+	@$(BIN)/landpatch region '$(NUTS)' $(OPTIONS)
 
 .PHONY: up
 up: $(READY) ## Start the embedded stack: Redis, object store, workers, Flower
@@ -60,8 +69,8 @@ lint: $(READY) ## Check style and types
 	@$(BIN)/mypy
 
 .PHONY: lock
-lock: ## Pin every dependency with hashes in requirements.lock
-	@uv pip compile pyproject.toml --group stack --group dev --universal --python-version 3.11 \
+lock: $(READY) ## Pin every dependency with hashes in requirements.lock
+	@$(UV) pip compile pyproject.toml --group stack --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
 
 .PHONY: clean

@@ -1,8 +1,9 @@
 """Boundary -> grid -> what is there -> catalogue -> coverage -> messages, round after round."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import requests
@@ -63,6 +64,7 @@ class Dispatcher:
         request, run = message.request, message.run
         facts = self.ledger.facts(request.key)
         if facts.get("run") != run or facts.get("state") not in {"queued", "planning"}:
+            self._send_outbox(request.key)
             return
         self.ledger.note(request.key, state="planning", message="looking what is there")
         patches = self._patches(request)
@@ -104,8 +106,8 @@ class Dispatcher:
             plan = {name: plan[name] for name in wanted if name in plan}
             self._open_round(request, run, 1, coverage, plan, wanted)
         else:
-            self.ledger.open_round(request.key, run, 1, [])
-            self.ledger.mark_sent(request.key, 1)
+            self.ledger.open_round(request.key, run, 1, {}, {})
+        self._send_outbox(request.key)
         self.ledger.note(request.key, message="")
         # Whatever is still pending says so itself; this is for a region with nothing to do.
         send(AdvanceRegion(run=run, nuts=request.nuts, year=request.year, round=1))
@@ -116,7 +118,8 @@ class Dispatcher:
         facts = self.ledger.facts(region)
         if facts.get("run") != message.run or facts.get("state") != "cutting":
             return
-        if self.ledger.pending(region, "images"):
+        self._send_outbox(region)
+        if message.round != int(facts["round"]) or self.ledger.pending(region, "images"):
             return
         request = RegionRequest.model_validate_json(facts["request"])
         done = self.ledger.outcomes(region, "images")
@@ -130,8 +133,8 @@ class Dispatcher:
             plan = plan_next_round(coverage, used, self.settings.max_products)
             self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled)
         elif not self.ledger.pending(region, "labels"):
-            self.ledger.note(region, state="indexing")
             send(WriteIndex(run=message.run, request=request))
+            self.ledger.note(region, state="indexing")
 
     def _is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
         return valid_fraction >= self.settings.valid_share and clear_fraction >= self.settings.clear_share
@@ -193,17 +196,20 @@ class Dispatcher:
             batch = rest[begin : begin + SETTLE_BATCH]
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in batch)
             messages[f"{number}:settle-{block}"] = SettlePatches(**header, block=block, patches=work)
-        if not self.ledger.open_round(request.key, run, number, list(messages)):
-            return
         tried = self.ledger.tried(request.key)
-        self.ledger.set_tried(
-            request.key,
-            {name: list(dict.fromkeys([*tried.get(name, []), chosen])) for name, chosen in plan.items()},
-        )
-        for message in messages.values():
-            send(message)
-        self.ledger.mark_sent(request.key, number)
-        log.info("round sent", region=request.key, round=number, products=len(cuts), settled=len(rest))
+        now_tried = {
+            name: list(dict.fromkeys([*tried.get(name, []), chosen])) for name, chosen in plan.items()
+        }
+        texts = {task: _to_text(message) for task, message in messages.items()}
+        if self.ledger.open_round(request.key, run, number, texts, now_tried):
+            self._send_outbox(request.key)
+            log.info("round sent", region=request.key, round=number, products=len(cuts), settled=len(rest))
+
+    def _send_outbox(self, region: str) -> None:
+        """Send what waits; what a dispatcher that died had not sent goes out with the next message."""
+        for entry, text in self.ledger.outbox(region).items():
+            send(_from_text(text))
+            self.ledger.mark_sent(region, entry)
 
     def _earlier(self, region: str, scenes: Mapping[str, Scene]) -> dict[str, tuple[SceneRef, ...]]:
         """By patch: the scenes whose observations are kept, in the order in which they were tried."""
@@ -220,19 +226,32 @@ class Dispatcher:
         south = min((patch.ymin for patch in patches), default=0)
         for patch in patches:
             blocks[(patch.xmin - west) // side_m, (patch.ymin - south) // side_m].append(patch.name)
-        self.ledger.add_pending(request.key, "labels", map(str, range(len(blocks))))
-        for number, names in enumerate(blocks.values()):
-            send(
-                FetchLabels(
-                    run=run,
-                    nuts=request.nuts,
-                    year=request.year,
-                    round=1,
-                    label_year=edition,
-                    block=number,
-                    patches=tuple(names),
-                )
+        messages = {
+            str(number): FetchLabels(
+                run=run,
+                nuts=request.nuts,
+                year=request.year,
+                round=1,
+                label_year=edition,
+                block=number,
+                patches=tuple(names),
             )
+            for number, names in enumerate(blocks.values())
+        }
+        self.ledger.add_labels(request.key, {task: _to_text(message) for task, message in messages.items()})
+
+
+Outgoing = CutScene | SettlePatches | FetchLabels
+
+
+def _to_text(message: Outgoing) -> str:
+    return json.dumps({"type": type(message).__name__, "message": message.model_dump(mode="json")})
+
+
+def _from_text(text: str) -> Outgoing:
+    entry = json.loads(text)
+    types: dict[str, type[Outgoing]] = {kind.__name__: kind for kind in get_args(Outgoing)}
+    return types[entry["type"]].model_validate(entry["message"])
 
 
 def _refer(scene: Scene) -> SceneRef:

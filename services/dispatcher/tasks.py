@@ -15,7 +15,7 @@ app = make_app("services.dispatcher")
 
 @lru_cache(maxsize=1)
 def _dispatcher() -> Dispatcher:
-    """Made in the worker's child, never before the fork."""
+    """Made when the first message comes, so that no client is older than its process."""
     settings = load_settings()
     return Dispatcher(settings, open_store(settings), open_ledger(settings), make_session())
 

@@ -23,7 +23,7 @@ _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
 @dataclass(frozen=True, slots=True)
-class ProductFiles:
+class ProductBytes:
     """A product in memory: its files as they are stored."""
 
     product: str
@@ -34,7 +34,7 @@ class ProductFiles:
     requests: int
 
 
-def download(eodata: EOData, s3_path: str, product: str) -> ProductFiles:
+def download(eodata: EOData, s3_path: str, product: str) -> ProductBytes:
     """Download each band once, over as many connections as an account may have.
 
     Raises PermanentError or TransientError.
@@ -44,7 +44,7 @@ def download(eodata: EOData, s3_path: str, product: str) -> ProductFiles:
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         data = pool.map(lambda key: eodata.read(key, files.sizes[key]), files.bands.values())
         bands = dict(zip(files.bands, data, strict=True))
-    return ProductFiles(product, radiometry, bands, sum(files.sizes.values()), len(files.sizes) + 1)
+    return ProductBytes(product, radiometry, bands, sum(files.sizes.values()), len(files.sizes) + 1)
 
 
 class OpenBand:

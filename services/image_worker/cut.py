@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landpatch.composite import Observation
+from landpatch.errors import PermanentError
 from landpatch.grid import Patch
 from landpatch.radiometry import (
     CLEAR,
@@ -31,13 +32,13 @@ from landpatch.warp import (
     take_nearest,
     warp_bilinear,
 )
-from services.image_worker.bands import OpenBand, ProductFiles
+from services.image_worker.bands import OpenBand, ProductBytes
 
 Bands = dict[str, OpenBand]
 
 
 def cut_patches(
-    files: ProductFiles, scene_id: str, patches: Sequence[Patch], window_pixels: int
+    files: ProductBytes, scene_id: str, patches: Sequence[Patch], window_pixels: int
 ) -> Iterator[tuple[Patch, Observation | None]]:
     """Cut patches out of a product, in the order of the product's rows.
 
@@ -49,6 +50,9 @@ def cut_patches(
             name: stack.enter_context(OpenBand(data, name, files.product))
             for name, data in files.bands.items()
         }
+        corners = {(band.grid.crs, band.grid.left, band.grid.top) for band in bands.values()}
+        if len(corners) != 1:
+            raise PermanentError(f"{files.product}: its bands do not share one zone and corner")
         pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
         for group in _group(patches, bands, window_pixels):
             yield from _cut_group(files, scene_id, group, bands, pool)
@@ -78,7 +82,7 @@ def _group(patches: Sequence[Patch], bands: Bands, window_pixels: int) -> Iterat
 
 
 def _cut_group(
-    files: ProductFiles, scene_id: str, group: Sequence[Located], bands: Bands, pool: ThreadPoolExecutor
+    files: ProductBytes, scene_id: str, group: Sequence[Located], bands: Bands, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Patch, Observation | None]]:
     maps = {
         size_m: [map_patch(x, y, grid) for _, x, y in group]
@@ -96,7 +100,7 @@ Layer = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def _warp_band(
-    files: ProductFiles, name: str, band: OpenBand, maps: dict[float, list[PatchMap]]
+    files: ProductBytes, name: str, band: OpenBand, maps: dict[float, list[PatchMap]]
 ) -> list[Layer | None]:
     """Decode a band once for the group and warp it to each patch."""
     grid = band.grid

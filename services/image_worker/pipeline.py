@@ -7,7 +7,6 @@ import structlog
 from landpatch.celery import send
 from landpatch.codec import decode_image, decode_observation, encode_image, encode_observation
 from landpatch.composite import Composite, Observation, compose, compose_best
-from landpatch.errors import PermanentError
 from landpatch.grid import Patch, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger, Outcome, State, Work
@@ -46,11 +45,11 @@ class ImageWorker:
 
     def _take(self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation) -> None:
         layout = self._layout(message)
-        scenes = (*work.earlier, message.scene)
+        kept = self._kept(layout, work)
         # A median takes in every scene that the patch may use; it is composed when they are used up.
-        composite = compose_best([*self._kept(layout, work), observation])
+        composite = compose_best([*kept.values(), observation])
         if message.composite == "best" and self._is_complete(composite):
-            self._write(message, patch, scenes, composite)
+            self._write(message, patch, [*kept, message.scene], composite)
         else:
             self.store.put(layout.observation(patch.name, message.scene.id), encode_observation(observation))
             self.ledger.keep_observation(message.region, patch.name, message.scene.id)
@@ -60,13 +59,15 @@ class ImageWorker:
         task = f"{message.round}:settle-{message.block}"
         if not self._is_wanted(message, task):
             return
+        absent = []
         for work in message.patches:
-            observations = self._kept(self._layout(message), work)
-            if observations:
-                composite = compose(observations, message.composite)
-                self._write(message, parse_patch(work.name), work.earlier, composite)
+            kept = self._kept(self._layout(message), work)
+            if kept:
+                composite = compose(list(kept.values()), message.composite)
+                self._write(message, parse_patch(work.name), list(kept), composite)
             else:
-                self._record_absent(message, work)
+                absent.append(work.name)
+        self._record_absent(message.region, absent)
         self._finish(message, task, Work())
 
     def give_up(self, message: CutScene | SettlePatches, reason: str) -> None:
@@ -81,7 +82,15 @@ class ImageWorker:
         self._finish(message, f"{message.round}:settle-{message.block}", Work(failure=reason))
 
     def _is_wanted(self, message: CutScene | SettlePatches, task: str) -> bool:
-        return self.ledger.is_current(message) and self.ledger.is_pending(message.region, "images", task)
+        """Whether a task has still to be done. The last one says so again when it is delivered again: it
+        may have died between its last step and telling the dispatcher."""
+        if not self.ledger.is_current(message):
+            return False
+        if self.ledger.is_pending(message.region, "images", task):
+            return True
+        if not self.ledger.pending(message.region, "images"):
+            self._tell_dispatcher(message)
+        return False
 
     def _layout(self, message: CutScene | SettlePatches) -> RegionLayout:
         return RegionLayout(self.settings.prefix, message.nuts, message.year)
@@ -92,14 +101,15 @@ class ImageWorker:
             and composite.clear_fraction >= self.settings.clear_share
         )
 
-    def _kept(self, layout: RegionLayout, work: PatchWork) -> list[Observation]:
-        """The observations of a patch that earlier rounds have kept, in order."""
-        observations = []
+    def _kept(self, layout: RegionLayout, work: PatchWork) -> dict[SceneRef, Observation]:
+        """The observations of a patch that earlier rounds have kept, in order, by scene."""
+        observations = {}
         for scene in work.earlier:
             data = self.store.get(layout.observation(work.name, scene.id))
             if data is None:
-                raise PermanentError(f"{work.name}: the observation of {scene.name} is gone")
-            observations.append(decode_observation(data, scene.id))
+                log.warning("an observation is gone", patch=work.name, product=scene.name)
+                continue
+            observations[scene] = decode_observation(data, scene.id)
         return observations
 
     def _write(
@@ -126,20 +136,29 @@ class ImageWorker:
         state: State = "complete" if self._is_complete(composite) else "partial"
         self.ledger.record(message.region, "images", {patch.name: Outcome(state)})
 
-    def _record_absent(self, message: SettlePatches, work: PatchWork) -> None:
+    def _record_absent(self, region: str, patches: Sequence[str]) -> None:
         """A patch without an observation is missing, or failed when a product of it could not be read."""
-        tried = self.ledger.tried(message.region).get(work.name, [])
-        done = self.ledger.work(message.region)
-        faults = [done[task].failure for task in done if task.split(":")[-1] in tried and done[task].failure]
-        if faults:
-            outcome = Outcome("failed", faults[-1])
-        elif tried:
-            outcome = Outcome("missing", f"no valid pixel in any of {len(tried)} products")
-        else:
-            outcome = Outcome("missing", "no product in the catalogue covers it")
-        self.ledger.record(message.region, "images", {work.name: outcome})
+        if not patches:
+            return
+        tried = self.ledger.tried(region)
+        work = self.ledger.work(region)
+        faults = {task.split(":")[-1]: done.failure for task, done in work.items() if done.failure}
+        outcomes = {}
+        for name in patches:
+            scenes = tried.get(name, [])
+            reasons = [faults[scene] for scene in scenes if scene in faults]
+            if reasons:
+                outcomes[name] = Outcome("failed", reasons[-1])
+            elif scenes:
+                outcomes[name] = Outcome("missing", f"no valid pixel in any of {len(scenes)} products")
+            else:
+                outcomes[name] = Outcome("missing", "no product in the catalogue covers it")
+        self.ledger.record(region, "images", outcomes)
 
     def _finish(self, message: CutScene | SettlePatches, task: str, work: Work) -> None:
         if self.ledger.finish(message, "images", task, work):
-            send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=message.round))
+            self._tell_dispatcher(message)
         log.info("images task done", region=message.region, task=task, patches=len(message.patches))
+
+    def _tell_dispatcher(self, message: CutScene | SettlePatches) -> None:
+        send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=message.round))

@@ -15,7 +15,7 @@ app = make_app("services.image_worker")
 
 @lru_cache(maxsize=1)
 def _worker() -> ImageWorker:
-    """Made in the worker's child, never before the fork."""
+    """Made when the first message comes, so that no client is older than its process."""
     settings = load_settings()
     return ImageWorker(settings, open_store(settings), open_eodata(settings), open_ledger(settings))
 

@@ -15,7 +15,7 @@ app = make_app("services.indexer")
 
 @lru_cache(maxsize=1)
 def _indexer() -> Indexer:
-    """Made in the worker's child, never before the fork."""
+    """Made when the first message comes, so that no client is older than its process."""
     settings = load_settings()
     return Indexer(settings, open_store(settings), open_ledger(settings), make_session())
 

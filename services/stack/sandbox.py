@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import requests
 
-from landpatch.errors import InfrastructureError
+from landpatch.errors import InfrastructureError, RequestError
 from services.stack.state import Folders, load_access, state_folder
 
 POLL_S = 0.5
@@ -23,13 +23,17 @@ class Preparation:
 def prepare(nuts: str, year: int) -> Iterator[Preparation]:
     """Have the products of a region and year made, if they are not; yields how far that is.
 
-    Raises InfrastructureError when the sandbox cannot make them.
+    Raises RequestError for a year that it has no products of, InfrastructureError when it cannot make
+    them.
     """
     folders = Folders(state_folder())
     url = f"http://127.0.0.1:{load_access(folders).sandbox_port}/sandbox/prepare"
     query: dict[str, str | int] = {"nuts": nuts, "year": year}
     try:
-        requests.post(url, params=query, timeout=30).raise_for_status()
+        asked = requests.post(url, params=query, timeout=30)
+        if asked.status_code == 422:
+            raise RequestError(f"the sandbox: {asked.json()['detail']}")
+        asked.raise_for_status()
         while True:
             at = requests.get(url, params=query, timeout=30).json()
             yield Preparation(int(at["done"]), int(at["total"]))

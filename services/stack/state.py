@@ -8,11 +8,13 @@ import tempfile
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 MARKER = "LANDPATCH_STACK"
 """Environment variable that marks every process of a stack with its state folder."""
+LOOPBACK = "127.0.0.1"
 _LONGEST_SOCKET_PATH = 100
 
 
@@ -91,14 +93,37 @@ def load_access(folders: Folders) -> Access:
     """The stack's ports and passwords; chosen once, then kept."""
     path = folders.run / "access.json"
     names = Access.__dataclass_fields__
-    if path.exists() and (kept := json.loads(path.read_text())).keys() == names.keys():
+    if (kept := _read_object(path)).keys() == names.keys():
         return Access(**kept)
     ports = iter(_free_ports(len(names)))
     access = Access(
         **{name: next(ports) if name.endswith("_port") else secrets.token_hex(20) for name in names}  # type: ignore[arg-type]
     )
-    write_private(path, json.dumps(asdict(access), indent=1))
+    return _keep(folders, access)
+
+
+def renew_taken_ports(folders: Folders, access: Access) -> Access:
+    """Other ports for those that somebody else listens on; to be asked while the stack is stopped."""
+    kept = {name: value for name, value in asdict(access).items() if name.endswith("_port")}
+    taken = [name for name, port in kept.items() if not _is_free(port)]
+    if not taken:
+        return access
+    ports = dict(zip(taken, _free_ports(len(taken)), strict=True))
+    return _keep(folders, Access(**asdict(access) | ports))
+
+
+def _keep(folders: Folders, access: Access) -> Access:
+    write_private(folders.run / "access.json", json.dumps(asdict(access), indent=1))
     return access
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty when the file is not there or broken."""
+    try:
+        kept = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def write_private(path: Path, text: str) -> None:
@@ -115,8 +140,19 @@ def _free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((LOOPBACK, 0))
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:
             one.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        # As servers do: a connection of the stopped stack that lingers does not take the port.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True

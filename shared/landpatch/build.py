@@ -54,6 +54,9 @@ def prepare_request(
         raise RequestError(f"START {first} lies in the future")
     if label_year is None and year in EDITIONS:
         label_year = year
+    if label_year is not None and not 2000 <= label_year <= 2100:
+        known = " and ".join(map(str, EDITIONS))
+        raise RequestError(f"no CLC+ Backbone of {label_year}: LABEL_YEAR may be {known}")
     return RegionRequest(
         nuts=nuts,
         year=year,
@@ -104,8 +107,9 @@ def check_region(settings: Settings, request: RegionRequest, explicit_label_year
         if request.label_year is None:
             known = " and ".join(map(str, EDITIONS))
             remarks.append(f"no CLC+ Backbone of {request.year} (there is {known}): images only")
-        elif explicit_label_year:
+        else:
             check_edition(settings.clcplus_url, session, request.label_year)
+        if explicit_label_year:
             remarks.append(f"labels are of {request.label_year}, images of {request.year}")
     except TransientError as error:
         raise InfrastructureError(str(error)) from error

@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 import structlog
 from celery import Celery, Task
+from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 
-from landpatch.errors import ConfigurationError, LandpatchError, TransientError
+from landpatch.errors import ConfigurationError, InfrastructureError, LandpatchError, TransientError
 from landpatch.ledger import NO_REDIS
 from landpatch.messages import (
     AdvanceRegion,
@@ -36,6 +38,7 @@ HARD_LIMIT_S = 3600
 VISIBILITY_TIMEOUT_S = 2 * HARD_LIMIT_S
 """Above the hard time limit: a task that is still running is never delivered again."""
 MAX_RETRIES = 4
+MAX_OUTAGE_RETRIES = 30
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=Message)
@@ -83,9 +86,12 @@ def _sender() -> Celery:
 
 
 def send(message: Message) -> None:
-    """Put a message on its queue."""
+    """Put a message on its queue; raises InfrastructureError when that cannot be done."""
     name, queue = TASKS[type(message)]
-    _sender().send_task(name, kwargs={"message": message.model_dump(mode="json")}, queue=queue)
+    try:
+        _sender().send_task(name, kwargs={"message": message.model_dump(mode="json")}, queue=queue)
+    except OperationalError as error:
+        raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
 
 
 def declare_task(
@@ -110,7 +116,13 @@ def declare_task(
                 body(parsed)
             except TransientError as error:
                 pause_s = min(2.0 ** (self.request.retries + 1), 60) * random.uniform(0.8, 1.2)  # noqa: S311
-                raise self.retry(exc=error, countdown=pause_s) from error
+                # When Redis or the destination is away, another product would not help: wait for it.
+                most = MAX_OUTAGE_RETRIES if isinstance(error, InfrastructureError) else MAX_RETRIES
+                try:
+                    raise self.retry(exc=error, countdown=pause_s, max_retries=most) from error
+                except Reject:
+                    # The retry could not be queued; without this the task would be gone.
+                    raise Reject(error, requeue=True) from error
 
         def on_failure(
             _: object, error: Exception, _id: str, _args: object, kwargs: dict[str, Any], _info: object

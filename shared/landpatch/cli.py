@@ -132,7 +132,7 @@ def region(
     for line in checked.remarks:
         click.echo(line, err=True)
     if settings.source == "sandbox" and "LANDPATCH_STACK" in os.environ:
-        _prepare_sandbox(nuts.upper(), year)
+        _prepare_sandbox(request.nuts, year)
     building = Building(settings, open_ledger(settings))
     joined = building.start(checked.request)
     if joined:

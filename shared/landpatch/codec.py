@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.enums import Compression
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
@@ -97,7 +98,7 @@ def decode_image(data: bytes, patch: Patch) -> Image:
                     raise PermanentError(f"{patch.name}.tif: {name} is {found}, not {wanted}")
             if image.descriptions != BANDS or set(image.block_shapes) != {(1, PATCH_SIZE_PX)}:
                 raise PermanentError(f"{patch.name}.tif: other bands or blocks than a patch has")
-            if image.nodata is not None or image.compression is None:
+            if image.nodata is not None or image.compression != Compression.deflate:
                 raise PermanentError(f"{patch.name}.tif: has a nodata value or is not deflated")
             tags = {
                 name.removeprefix(_TAG_PREFIX): value
@@ -121,6 +122,8 @@ def encode_label(classes: NDArray[np.uint8]) -> bytes:
 
 def decode_label(data: bytes, name: str) -> NDArray[np.uint8]:
     """Read a label and check it; raises PermanentError that says what differs."""
+    if not data.startswith(b"\x93NUMPY"):
+        raise PermanentError(f"{name}.npy: not an array")
     try:
         classes = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

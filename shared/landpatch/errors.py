@@ -3,6 +3,7 @@
     LandpatchError
     ├── TransientError        the queue tries again later
     ├── PermanentError        recorded with its reason; the work goes on without
+    │   └── AbsentError       what was asked for is not there
     └── ConfigurationError    stops at the start; the user mends the request or the settings
         └── RequestError      the request itself is wrong
     InfrastructureError is a TransientError: Redis or the store cannot be reached.
@@ -26,6 +27,10 @@ class InfrastructureError(TransientError):
 
 class PermanentError(LandpatchError):
     """Will not pass by itself: a broken file, an answer in another format, a code that is unknown."""
+
+
+class AbsentError(PermanentError):
+    """What was asked for is not there."""
 
 
 class ConfigurationError(LandpatchError):

@@ -5,11 +5,13 @@ Every transition is atomic and idempotent. A region is complete when its pending
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 import redis
+from redis.client import Pipeline
 from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 
 from landpatch.errors import ConfigurationError, InfrastructureError
@@ -34,25 +36,26 @@ return {ARGV[1], ARGV[2]}
 
 _OPEN_ROUND = """
 if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return 0 end
-if redis.call('HGET', KEYS[1], 'round') == ARGV[2] then
-  redis.call('HSET', KEYS[1], 'round', ARGV[3], 'state', 'cutting')
-  for i = 4, #ARGV do redis.call('SADD', KEYS[2], ARGV[i]) end
-  redis.call('HINCRBY', KEYS[1], 'products', #ARGV - 3)
-  return 1
+if redis.call('HGET', KEYS[1], 'round') ~= ARGV[2] then return 0 end
+local rest = cjson.decode(ARGV[4])
+redis.call('HSET', KEYS[1], 'round', ARGV[3], 'state', 'cutting')
+redis.call('HINCRBY', KEYS[1], 'products', #rest.tasks)
+for i, task in ipairs(rest.tasks) do
+  redis.call('SADD', KEYS[2], task)
+  redis.call('HSET', KEYS[3], 'images:' .. task, rest.messages[i])
 end
-if redis.call('HGET', KEYS[1], 'round') == ARGV[3] and redis.call('HGET', KEYS[1], 'sent') ~= ARGV[3] then
-  return 1
-end
-return 0
+for i, patch in ipairs(rest.patches) do redis.call('HSET', KEYS[4], patch, rest.tried[i]) end
+return 1
 """
 
 _FINISH = """
 if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return -1 end
+redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
 redis.call('SREM', KEYS[2], ARGV[2])
 return redis.call('SCARD', KEYS[2])
 """
 
-_PARTS = ("pending:images", "pending:labels", "images", "labels", "tried", "kept", "work", "scenes")
+_PARTS = ("pending:images", "pending:labels", "images", "labels", "tried", "kept", "work", "scenes", "outbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +91,28 @@ class Progress:
     message: str
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Lost connections as errors of landpatch."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
+
+
 class _Client(redis.Redis):
     """A client whose lost connections are errors of landpatch."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        try:
+        with _translated():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except AuthenticationError as error:
-            raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
-        except (ConnectionError, TimeoutError) as error:
-            raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
+
+
+def _execute(pipe: Pipeline) -> list[Any]:
+    with _translated():
+        return pipe.execute()
 
 
 class Ledger:
@@ -151,24 +166,45 @@ class Ledger:
 
     # rounds
 
-    def open_round(self, region: str, run: str, number: int, tasks: Sequence[str]) -> bool:
-        """Make these the pending image tasks of round `number`, if the round before it is the last.
+    def open_round(
+        self,
+        region: str,
+        run: str,
+        number: int,
+        messages: Mapping[str, str],
+        tried: Mapping[str, Sequence[str]],
+    ) -> bool:
+        """Open round `number`, if the round before it is the last: all of it, or nothing.
 
-        Returns whether the caller has to send their messages: true again for a round that was opened
-        but whose messages were not all sent.
+        messages: by pending task, the text to send; they wait in the outbox. tried: by patch, the scenes
+        it has been sent to with this round, in order. Returns whether the round has been opened.
         """
-        keys = [self._key(region), self._key(region, "pending:images")]
-        return bool(self._open_round(keys=keys, args=[run, number - 1, number, *tasks]))
+        parts = ("pending:images", "outbox", "tried")
+        keys = [self._key(region), *(self._key(region, part) for part in parts)]
+        rest = {
+            "tasks": list(messages),
+            "messages": list(messages.values()),
+            "patches": list(tried),
+            "tried": [json.dumps(list(scenes)) for scenes in tried.values()],
+        }
+        return bool(self._open_round(keys=keys, args=[run, number - 1, number, json.dumps(rest)]))
 
-    def mark_sent(self, region: str, number: int) -> None:
-        """The messages of a round have been sent."""
-        self._redis.hset(self._key(region), "sent", str(number))
+    def add_labels(self, region: str, messages: Mapping[str, str]) -> None:
+        """Make these the pending label tasks; by task, the text to send, which waits in the outbox."""
+        if messages:
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.sadd(self._key(region, "pending:labels"), *messages)
+            mapping = {f"labels:{task}": text for task, text in messages.items()}
+            pipe.hset(self._key(region, "outbox"), mapping=dict[Any, Any](mapping))
+            _execute(pipe)
 
-    def add_pending(self, region: str, kind: Kind, tasks: Iterable[str]) -> None:
-        """Add pending tasks outside a round."""
-        names = list(tasks)
-        if names:
-            self._redis.sadd(self._key(region, f"pending:{kind}"), *names)
+    def outbox(self, region: str) -> dict[str, str]:
+        """Messages that have not been sent yet, or not for sure."""
+        return cast("dict[str, str]", self._redis.hgetall(self._key(region, "outbox")))
+
+    def mark_sent(self, region: str, entry: str) -> None:
+        """A message of the outbox has been sent."""
+        self._redis.hdel(self._key(region, "outbox"), entry)
 
     def is_pending(self, region: str, kind: Kind, task: str) -> bool:
         """Whether a task has still to be done."""
@@ -180,9 +216,10 @@ class Ledger:
 
     def finish(self, message: RoundMessage, kind: Kind, task: str, work: Work) -> bool:
         """A task has done its part. Returns whether it was the last that was pending."""
-        self._redis.hset(self._key(message.region, "work"), f"{kind}:{task}", json.dumps(asdict(work)))
-        keys = [self._key(message.region), self._key(message.region, f"pending:{kind}")]
-        return int(cast("int", self._finish(keys=keys, args=[message.run, task]))) == 0
+        parts = (f"pending:{kind}", "work")
+        keys = [self._key(message.region), *(self._key(message.region, part) for part in parts)]
+        arguments = [message.run, task, f"{kind}:{task}", json.dumps(asdict(work))]
+        return int(cast("int", self._finish(keys=keys, args=arguments))) == 0
 
     def work(self, region: str) -> dict[str, Work]:
         """What each task has done."""
@@ -201,12 +238,6 @@ class Ledger:
         """What has become of patches, so far."""
         entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, kind)))
         return {name: Outcome(**json.loads(text)) for name, text in entries.items()}
-
-    def set_tried(self, region: str, tried: Mapping[str, Sequence[str]]) -> None:
-        """Which scenes each patch has been sent to, in order."""
-        if tried:
-            mapping = {name: json.dumps(list(ids)) for name, ids in tried.items()}
-            self._redis.hset(self._key(region, "tried"), mapping=dict[Any, Any](mapping))
 
     def tried(self, region: str) -> dict[str, list[str]]:
         """Which scenes each patch has been sent to, in order."""
@@ -229,7 +260,7 @@ class Ledger:
         pipe.scard(self._key(region, "pending:images"))
         pipe.hlen(self._key(region, "images"))
         pipe.hlen(self._key(region, "labels"))
-        facts, pending, images, labels = pipe.execute()
+        facts, pending, images, labels = _execute(pipe)
         products = int(facts.get("products", 0))
         return Progress(
             state=facts.get("state", "absent"),

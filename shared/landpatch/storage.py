@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import boto3
+import botocore.session
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from pydantic import SecretStr
@@ -68,7 +69,12 @@ def make_s3_client(
     connections: int = 10,
 ) -> "S3Client":
     """An S3 client with a session of its own: nothing is taken from the environment or shared."""
+    # Neither a profile nor a configuration file of the user's is looked at.
+    core = botocore.session.Session(
+        session_vars=dict.fromkeys(("profile", "config_file", "credentials_file"), (None, None, None, None))
+    )
     session = boto3.session.Session(
+        botocore_session=core,
         aws_access_key_id=access_key.get_secret_value() if access_key else None,
         aws_secret_access_key=secret_key.get_secret_value() if secret_key else None,
         aws_session_token=session_token.get_secret_value() if session_token else None,

@@ -48,6 +48,7 @@ def test_a_wrong_request_gets_one_line_and_exit_code_2(stack, untouched, argumen
         ({"AWS_S3_ENDPOINT": "http://127.0.0.1:1"}, "cannot be reached", 1),
         ({"LANDPATCH_ODATA_URL": "http://127.0.0.1:1/odata"}, "catalogue", 1),
         ({"LANDPATCH_NUTS_URL": "http://127.0.0.1:1/nuts.geojson"}, "boundary service", 1),
+        ({"LANDPATCH_CLCPLUS_URL": "http://127.0.0.1:1/{year}/exportImage"}, "label service", 1),
         ({"AWS_S3_ENDPOINT": "ftp://x"}, "AWS_S3_ENDPOINT", 2),
     ],
 )

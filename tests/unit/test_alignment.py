@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from landpatch.alignment import compare_edges
 
 

@@ -14,8 +14,8 @@ import requests
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
-from landpatch.errors import PermanentError, RequestError, TransientError
-from landpatch.sources.clcplus import check_edition, fetch_classes, to_classes
+from landpatch.errors import ConfigurationError, PermanentError, RequestError, TransientError
+from landpatch.sources.clcplus import check_edition, fetch_codes, to_classes
 from landpatch.sources.http import make_session
 
 SERVICE = "/arcgis/rest/services/CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer"
@@ -88,12 +88,12 @@ def codes_with(*codes: int) -> np.ndarray:
 
 def ask(session: requests.Session, body: bytes, status: int = 200, content_type: str = "image/tiff"):
     with serving(lambda _: (status, content_type, body)) as server:
-        return fetch_classes(server.url, session, 2021, BOUNDS)
+        return fetch_codes(server.url, session, 2021, BOUNDS)
 
 
 def test_the_question_is_exact(session):
     with serving(lambda _: (200, "image/tiff", tiff(codes_with()))) as server:
-        fetch_classes(server.url, session, 2021, BOUNDS)
+        fetch_codes(server.url, session, 2021, BOUNDS)
     (asked,) = server.asked
     assert urlsplit(asked).path == f"{SERVICE.replace('{year}', '2021')}/exportImage"
     assert parse_qs(urlsplit(asked).query, strict_parsing=True) == {
@@ -128,15 +128,22 @@ def test_what_the_header_says_of_the_content_does_not_matter(session, content_ty
 
 def test_sea_outside_and_no_data_become_no_label_and_nothing_else_does(session):
     raster = codes_with(253, 254, 255)
-    classes = ask(session, tiff(raster, nodata=255))
+    classes = to_classes(ask(session, tiff(raster, nodata=255)), WINDOW)
     assert classes[0, :3].tolist() == [0, 0, 0]
     assert np.array_equal(classes.flat[3:], raster.flat[3:])
 
 
 @pytest.mark.parametrize("code", [12, 77, 252])
 def test_an_unknown_code_is_an_error_that_names_the_window(session, code):
+    codes = ask(session, tiff(codes_with(code)))
     with pytest.raises(PermanentError, match=f"^{WINDOW}: unknown codes {code}$"):
-        ask(session, tiff(codes_with(code)))
+        to_classes(codes, WINDOW.replace("\\", ""))
+
+
+def test_an_error_of_the_service_itself_that_comes_with_status_200_may_pass(session):
+    body = b'{"error":{"code":500,"message":"Error exporting image"}}'
+    with pytest.raises(TransientError, match="Error exporting image"):
+        ask(session, body, content_type="application/json")
 
 
 def test_every_unknown_code_is_named_once():
@@ -182,7 +189,7 @@ def test_a_service_whose_gateway_gives_up_is_asked_five_times_and_then_later(ses
         serving(lambda _: (504, "text/html", html)) as server,
         pytest.raises(TransientError, match=r"LANDPATCH_CLCPLUS_URL\) answered 504"),
     ):
-        fetch_classes(server.url, session, 2021, BOUNDS)
+        fetch_codes(server.url, session, 2021, BOUNDS)
     assert len(server.asked) == 5
 
 
@@ -193,7 +200,7 @@ def test_a_gateway_that_gives_up_once_costs_only_a_second_question(session):
         return 200, "image/tiff", tiff(codes_with())
 
     with serving(answer) as server:
-        assert np.array_equal(fetch_classes(server.url, session, 2021, BOUNDS), codes_with())
+        assert np.array_equal(fetch_codes(server.url, session, 2021, BOUNDS), codes_with())
     assert len(server.asked) == 2
 
 
@@ -217,9 +224,6 @@ def test_an_edition_that_is_served_passes(session):
     [
         (404, "text/html", b"Service not found"),
         (200, "application/json", b'{"error":{"code":404,"message":"Service not found","details":[]}}'),
-        (200, "text/html", b"<html>sign in</html>"),
-        (200, "application/json", b"[]"),
-        (403, "text/html", b""),
     ],
 )
 def test_an_edition_that_is_not_served_is_a_wrong_request_that_names_the_others(session, answer):
@@ -232,4 +236,20 @@ def test_an_edition_that_is_not_served_is_a_wrong_request_that_names_the_others(
 
 def test_a_service_in_trouble_does_not_tell_that_an_edition_is_missing(session):
     with serving(lambda _: (503, "text/html", b"")) as server, pytest.raises(TransientError, match="503"):
+        check_edition(server.url, session, 2021)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, "text/html", b"<html>sign in</html>"),
+        (200, "application/json", b"[]"),
+        (403, "text/html", b""),
+    ],
+)
+def test_what_is_no_label_service_is_a_wrong_setting(session, answer):
+    with (
+        serving(lambda _: answer) as server,
+        pytest.raises(ConfigurationError, match="LANDPATCH_CLCPLUS_URL"),
+    ):
         check_edition(server.url, session, 2021)

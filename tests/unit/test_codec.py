@@ -60,7 +60,12 @@ def test_an_image_is_read_back_with_its_tags(pixels):
 def test_a_truncated_or_foreign_or_misplaced_image_is_refused(pixels):
     data = encode_image(pixels, PATCH, {})
     beside = parse_patch("3760000_2887500_0_13")
-    for wrong in (data[: len(data) // 2], b"", b'{"error": {"code": 400}}', data[:-1000] + b"\0" * 1000):
+    for wrong in (
+        data[: len(data) // 2],
+        b"",
+        b'{"error": {"code": 400}}',
+        data[:500_000] + b"\0" * 1000 + data[501_000:],
+    ):
         with pytest.raises(PermanentError, match=r"3757500_2887500_0_12\.tif"):
             decode_image(wrong, PATCH)
     with pytest.raises(PermanentError, match="transform"):

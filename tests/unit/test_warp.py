@@ -72,7 +72,7 @@ def test_pixels_that_encode_their_coordinates_are_recovered(city, size_m):
         values = (native - origin)[rows, cols].astype("float32")
         warped, seen = warp_bilinear(values, observed, window, patch_map, grid)
         assert seen.all()
-        tolerance_m = 0.5 if size_m == 10 else 0.1 * size_m
+        tolerance_m = 0.002 * size_m
         assert np.abs(warped - (truth - origin)).max() <= tolerance_m
 
 

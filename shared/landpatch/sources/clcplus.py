@@ -10,7 +10,7 @@ import requests
 from numpy.typing import NDArray
 
 from landpatch.codec import decode_class_raster
-from landpatch.errors import PermanentError, RequestError
+from landpatch.errors import AbsentError, ConfigurationError, PermanentError, RequestError, TransientError
 from landpatch.grid import PIXEL_SIZE_M
 from landpatch.sources.http import fetch
 
@@ -21,14 +21,14 @@ NO_LABEL_CODES = (253, 254, 255)
 _WHAT = "the label service (LANDPATCH_CLCPLUS_URL)"
 
 
-def fetch_classes(
+def fetch_codes(
     url: str, session: requests.Session, year: int, bounds: tuple[int, int, int, int]
 ) -> NDArray[np.uint8]:
-    """The classes of a window on the 10 m lattice.
+    """The codes of a window on the 10 m lattice, as the service has them.
 
     url: exportImage with `{year}` in it. bounds: xmin ymin xmax ymax, metres, EPSG:3035, multiples of
-    10. Returns (y, x) uint8, row 0 in the north, 0 = no label, 1 to 11 as in CLC+ Backbone. Raises
-    PermanentError that names the window.
+    10. Returns (y, x) uint8, row 0 in the north. Raises TransientError when the service says that it is
+    at fault, PermanentError that names the window for anything else that is no such raster.
     """
     xmin, ymin, xmax, ymax = bounds
     width, height = (xmax - xmin) // PIXEL_SIZE_M, (ymax - ymin) // PIXEL_SIZE_M
@@ -45,7 +45,19 @@ def fetch_classes(
     }
     what = f"CLC+ {year}, window {xmin},{ymin},{xmax},{ymax}"
     body = fetch(session, url.replace("{year}", str(year)), params, _WHAT, 4 * width * height + 1_000_000)
-    return to_classes(decode_class_raster(body, width, height, what), what)
+    if _is_own_fault(body):
+        raise TransientError(f"{what}: the label service failed: {body[:200]!r}")
+    return decode_class_raster(body, width, height, what)
+
+
+def _is_own_fault(body: bytes) -> bool:
+    """Whether an answer, of status 200, is the JSON of an error of the server's own (code 500 and up)."""
+    if not body.startswith(b"{") or len(body) > 10_000:
+        return False
+    try:
+        return int(json.loads(body)["error"]["code"]) >= 500
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def to_classes(codes: NDArray[np.uint8], what: str) -> NDArray[np.uint8]:
@@ -58,13 +70,21 @@ def to_classes(codes: NDArray[np.uint8], what: str) -> NDArray[np.uint8]:
 
 
 def check_edition(url: str, session: requests.Session, year: int) -> None:
-    """Raise RequestError when the service has no such edition."""
+    """Raise RequestError when the service has no such edition; ConfigurationError when it is no such
+    service, TransientError when it does not answer."""
     service = url.replace("{year}", str(year)).removesuffix("/exportImage")
+    known = " and ".join(map(str, EDITIONS))
     try:
-        answer = json.loads(fetch(session, service, {"f": "json"}, _WHAT, 1_000_000))
-        served = isinstance(answer, dict) and "error" not in answer
-    except (PermanentError, ValueError):
-        served = False
-    if not served:
-        known = " and ".join(map(str, EDITIONS))
+        answer = fetch(session, service, {"f": "json"}, _WHAT, 1_000_000)
+    except AbsentError as error:
+        raise RequestError(f"no CLC+ Backbone of {year}: LABEL_YEAR may be {known}") from error
+    except PermanentError as error:
+        raise ConfigurationError(str(error)) from error
+    try:
+        document = json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{_WHAT} did not send JSON") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{_WHAT} did not send what an ImageServer does")
+    if "error" in document:
         raise RequestError(f"no CLC+ Backbone of {year}: LABEL_YEAR may be {known}")

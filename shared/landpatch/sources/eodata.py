@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "eodata"
-CONNECTIONS = 4
-"""What an account may have open at a time."""
+CONNECTIONS = 2
+"""What a worker opens at a time; an account may have four, over all its workers."""
 SCENE_CLASS = "SCL"
 MAX_FILE_BYTES = 400_000_000
 

@@ -6,7 +6,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from landpatch import __version__
-from landpatch.errors import PermanentError, TransientError
+from landpatch.errors import AbsentError, PermanentError, TransientError
 
 TIMEOUT_S = (10, 120)
 """Seconds to connect, seconds between bytes."""
@@ -16,7 +16,12 @@ _TRANSIENT = {408, 429, 498, 500, 502, 503, 504}
 def make_session() -> requests.Session:
     """A session that tries again a few times, honours Retry-After and says who asks."""
     retry = Retry(
-        total=4, backoff_factor=0.5, backoff_jitter=0.5, status_forcelist=_TRANSIENT, raise_on_status=False
+        total=4,
+        backoff_factor=0.5,
+        backoff_jitter=0.5,
+        status_forcelist=_TRANSIENT,
+        raise_on_status=False,
+        retry_after_max=60,
     )
     session = requests.Session()
     session.trust_env = True
@@ -47,7 +52,8 @@ def fetch(
     if status in _TRANSIENT:
         raise TransientError(f"{what} answered {status}")
     if status != 200:
-        raise PermanentError(f"{what} answered {status}: {body[:200]!r}")
+        refusal = AbsentError if status == 404 else PermanentError
+        raise refusal(f"{what} answered {status}: {body[:200]!r}")
     if len(body) > max_bytes:
         raise PermanentError(f"{what} sent more than {max_bytes} bytes")
     if announced and not encoded and int(announced) != len(body):

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import shapely
@@ -24,6 +25,7 @@ PAGE_SIZE = 1000
 MAX_PAGES = 100
 MAX_PAGE_BYTES = 100_000_000
 _WHAT = "the catalogue (LANDPATCH_ODATA_URL)"
+_PATH = re.compile(r"[A-Za-z0-9_./-]{1,500}")
 _NAME = re.compile(
     r"(?P<platform>S2[A-D])_MSIL2A_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\d{2}[A-Z]{3})"
     r"_\d{8}T\d{6}\.SAFE"
@@ -151,15 +153,32 @@ def _next_page(page: dict[str, Any], current: str, first: str) -> str:
     return link
 
 
+def _is_same_service(link: str, first: str) -> bool:
+    try:
+        a, b = urlsplit(link), urlsplit(first)
+    except ValueError:
+        return False
+    return (a.scheme, a.netloc, a.path) == (b.scheme, b.netloc, b.path)
+
+
 def _to_scene(product: _Product, max_cloud: float) -> Scene | None:
     """None when the entry lacks something that is needed."""
     match = _NAME.fullmatch(product.name)
     cloud = next((a.value for a in product.attributes if a.name == "cloudCover"), None)
     path = (product.s3_path or "").strip("/")
     start = path.find(product.name)
-    if match is None or not isinstance(cloud, int | float) or not cloud <= max_cloud:
+    if (
+        match is None
+        or isinstance(cloud, bool)
+        or not isinstance(cloud, int | float)
+        or not cloud <= max_cloud
+    ):
         return None
-    if not path.startswith("eodata/") or start < 0 or ".." in path.split("/"):
+    if not path.startswith("eodata/") or start < 0 or ".." in path.split("/") or not _PATH.fullmatch(path):
+        return None
+    try:
+        sensed = datetime.strptime(match["sensed"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
         return None
     baseline = match["baseline"]
     return Scene(
@@ -168,7 +187,7 @@ def _to_scene(product: _Product, max_cloud: float) -> Scene | None:
         # The path may end below the .SAFE folder.
         s3_path=path[len("eodata/") : start + len(product.name)],
         tile=match["tile"],
-        sensed=datetime.strptime(match["sensed"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
+        sensed=sensed,
         baseline=(int(baseline[:2]), int(baseline[2:])),
         cloud_cover=float(cloud),
         size=product.size or 0,
