@@ -44,10 +44,11 @@ class Indexer:
             return
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         rows = self._rows(request, layout)
+        source = self.settings.source
         parquet = "application/vnd.apache.parquet"
-        self.store.put(layout.patches, build_patches(rows), parquet)
-        self.store.put(layout.normalization, build_normalization(rows), "application/yaml")
-        self.store.put(layout.filename2bbox, build_filename2bbox(rows), parquet)
+        self.store.put(layout.patches, build_patches(rows, source), parquet)
+        self.store.put(layout.normalization, build_normalization(rows, source), "application/yaml")
+        self.store.put(layout.filename2bbox, build_filename2bbox(rows, source), parquet)
         for leftover in self.store.find(layout.observations):
             self.store.delete(leftover.key)
         self.ledger.note(

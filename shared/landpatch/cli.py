@@ -141,6 +141,8 @@ def region(
         click.echo(
             f"{request.key} is queued; follow it with `landpatch status {nuts} --year {year}`", err=True
         )
+        if as_json:
+            click.echo(json.dumps({"region": request.nuts, "year": request.year, "state": "queued"}))
         return
     result = show_progress(building, checked.request)
     click.echo(describe_result(result, checked.request, settings), err=as_json)

@@ -66,7 +66,7 @@ class PatchRow:
     label_reason: str
 
 
-def build_filename2bbox(rows: Sequence[PatchRow]) -> bytes:
+def build_filename2bbox(rows: Sequence[PatchRow], source: str | None = None) -> bytes:
     """`filename2bbox.parquet`: the patches that are there, sorted by filename.
 
     Two columns: `filename` (string), `bbox` (list of four doubles: xmin ymin xmax ymax, EPSG:3035).
@@ -82,11 +82,16 @@ def build_filename2bbox(rows: Sequence[PatchRow]) -> bytes:
         }
     )
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table.replace_schema_metadata(_source_tag(source)), buffer)
     return buffer.getvalue()
 
 
-def build_patches(rows: Sequence[PatchRow]) -> bytes:
+def _source_tag(source: str | None) -> dict[str, str]:
+    """What every file says of where its pixels come from."""
+    return {"LANDPATCH_SOURCE": source} if source else {}
+
+
+def build_patches(rows: Sequence[PatchRow], source: str | None = None) -> bytes:
     """`patches.parquet`: GeoParquet 1.0, EPSG:3035, a row for every cell, sorted by patch name."""
     ordered = sorted(rows, key=lambda row: row.patch)
     patches = [parse_patch(row.patch) for row in ordered]
@@ -96,7 +101,10 @@ def build_patches(rows: Sequence[PatchRow]) -> bytes:
     geometry = pa.array(shapely.to_wkb(patch_boxes(patches)).tolist(), pa.binary())
     table = table.append_column("geometry", geometry)
     buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(_geo_metadata(patches))}), buffer)
+    pq.write_table(
+        table.replace_schema_metadata({"geo": json.dumps(_geo_metadata(patches))} | _source_tag(source)),
+        buffer,
+    )
     return buffer.getvalue()
 
 
@@ -191,17 +199,18 @@ def _unflatten(record: dict[str, object]) -> PatchRow:
     return PatchRow(image=image, label=label, **texts)
 
 
-def build_normalization(rows: Sequence[PatchRow]) -> bytes:
+def build_normalization(rows: Sequence[PatchRow], source: str | None = None) -> bytes:
     """`metrics-normalization.yaml`: mean and standard deviation of each band over all pixels.
 
     All images have the same number of pixels, so the mean is the mean of the means, and the variance
     is the mean of the variances plus the variance of the means (law of total variance): one pass over
     the pixels of each image, numerically stable.
     """
+    remark = f"# LANDPATCH_SOURCE={source}\n" if source else ""
     images = [row.image for row in rows if row.image is not None]
     if not images:
-        return yaml.safe_dump({"mean": [0.0] * len(BANDS), "std": [1.0] * len(BANDS)}).encode()
+        return (remark + yaml.safe_dump({"mean": [0.0] * len(BANDS), "std": [1.0] * len(BANDS)})).encode()
     means = np.array([image.band_mean for image in images])
     variances = np.array([image.band_var for image in images])
     std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
-    return yaml.safe_dump({"mean": means.mean(axis=0).tolist(), "std": std.tolist()}).encode()
+    return (remark + yaml.safe_dump({"mean": means.mean(axis=0).tolist(), "std": std.tolist()})).encode()

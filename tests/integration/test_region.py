@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import requests
@@ -123,6 +124,40 @@ def test_patches_parquet_has_a_row_for_every_cell(paris):
     assert set(patches.state) <= {"complete", "partial"}
     assert (patches.label_edition == 2021).all()
     assert all(sum(pixels) == 62500 for pixels in patches.label_pixels)
+
+
+def test_every_index_says_that_the_pixels_are_synthetic(stack, paris):
+    files = {key: data for key, data in stack.files().items() if "/images/FR101/2021/" in key}
+    for name in ("filename2bbox.parquet", "patches.parquet"):
+        (data,) = (data for key, data in files.items() if key.endswith(name))
+        assert pq.read_schema(io.BytesIO(data)).metadata[b"LANDPATCH_SOURCE"] == b"sandbox"
+    (metrics,) = (data for key, data in files.items() if key.endswith(".yaml"))
+    assert metrics.startswith(b"# LANDPATCH_SOURCE=sandbox\n")
+
+
+def test_verify_finds_nothing_wrong_and_then_what_has_been_spoilt(stack, paris):
+    clean = stack.landpatch("verify", "FR101")
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+    assert "0 faults" in clean.stdout
+    image, label = (
+        next(path for path in sorted((stack.state / "store").rglob(f"*{kind}")) if "/2021/" in str(path))
+        for kind in (".tif", ".npy")
+    )
+    before = image.read_bytes(), label.read_bytes()
+    stray = image.with_name("2500_2500_0_0.tif")
+    try:
+        image.write_bytes(before[0][:-1] + b"x")
+        label.unlink()
+        stray.write_bytes(b"stray")
+        spoilt = stack.landpatch("verify", "FR101")
+    finally:
+        image.write_bytes(before[0])
+        label.write_bytes(before[1])
+        stray.unlink()
+    assert spoilt.returncode == 3
+    assert f"{image.name} has another checksum" in spoilt.stdout
+    assert f"{label.name} is not there" in spoilt.stdout
+    assert f"{stray.name}: is in no index" in spoilt.stdout
 
 
 def test_nothing_is_left_behind(stack, paris):
