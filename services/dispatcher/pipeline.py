@@ -10,8 +10,10 @@ import requests
 import shapely
 import structlog
 from pyproj import Transformer
+from shapely.geometry import MultiPolygon, Polygon
 
 from landpatch.celery import send
+from landpatch.completion import TaskMessage
 from landpatch.coverage import (
     Coverage,
     Scene,
@@ -67,15 +69,17 @@ class Dispatcher:
             self._send_outbox(request.key)
             return
         self.ledger.note(request.key, state="planning", message="looking what is there")
-        patches = self._patches(request)
+        boundary = self._boundary(request)
+        patches = lay_grid(boundary, request.cover)
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         inventory = take_inventory(self.store, layout)
         recipe = request.image_recipe(self.settings.source)
         names = {patch.name for patch in patches}
+        complete = self.settings.is_complete
         images = {
-            name: Outcome("complete" if self._is_complete(f.valid_fraction, f.clear_fraction) else "partial")
-            for name, f in inventory.images.items()
-            if name in names and f.recipe == recipe
+            name: Outcome("complete" if complete(found.valid_fraction, found.clear_fraction) else "partial")
+            for name, found in inventory.images.items()
+            if name in names and found.recipe == recipe
         }
         labels = {
             name: Outcome("complete")
@@ -88,8 +92,6 @@ class Dispatcher:
             request.key,
             patches=len(patches),
             labels=len(patches) if request.label_year else 0,
-            kept_images=len(images),
-            kept_labels=len(labels),
         )
         if request.label_year:
             self._send_labels(
@@ -98,7 +100,7 @@ class Dispatcher:
         wanted = [patch.name for patch in patches if patch.name not in images]
         if wanted:
             self.ledger.note(request.key, message="asking the catalogue")
-            every = self._patches(request.model_copy(update={"cover": "intersects"}))
+            every = lay_grid(boundary)
             scenes = self._find_scenes(request, every)
             self.ledger.keep_scenes(request.key, dump_scenes(scenes))
             coverage = measure_coverage(every, scenes)
@@ -123,7 +125,7 @@ class Dispatcher:
             return
         request = RegionRequest.model_validate_json(facts["request"])
         done = self.ledger.outcomes(region, "images")
-        patches = self._patches(request)
+        patches = lay_grid(self._boundary(request), request.cover)
         unsettled = [patch.name for patch in patches if patch.name not in done]
         if unsettled:
             scenes = load_scenes(self.ledger.scenes(region))
@@ -136,12 +138,9 @@ class Dispatcher:
             send(WriteIndex(run=message.run, request=request))
             self.ledger.note(region, state="indexing")
 
-    def _is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
-        return valid_fraction >= self.settings.valid_share and clear_fraction >= self.settings.clear_share
-
-    def _patches(self, request: RegionRequest) -> list[Patch]:
-        region = pick_region(fetch_boundaries(self.settings.nuts_url, self.session), request.nuts)
-        return lay_grid(region.boundary, request.cover)
+    def _boundary(self, request: RegionRequest) -> Polygon | MultiPolygon:
+        boundaries = fetch_boundaries(self.settings.nuts_url, self.session)
+        return pick_region(boundaries, request.nuts).boundary
 
     def _find_scenes(self, request: RegionRequest, patches: Sequence[Patch]) -> list[Scene]:
         to_lonlat = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
@@ -186,21 +185,21 @@ class Dispatcher:
             "recipe": request.image_recipe(self.settings.source),
             "composite": request.composite,
         }
-        messages: dict[str, CutScene | SettlePatches] = {}
+        messages: list[CutScene | SettlePatches] = []
         for scene_id, names in sorted(cuts.items()):
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in sorted(names))
             scene = _refer(scenes[scene_id])
-            messages[f"{number}:{scene_id}"] = CutScene(**header, scene=scene, patches=work)
+            messages.append(CutScene(**header, scene=scene, patches=work))
         rest.sort()
         for block, begin in enumerate(range(0, len(rest), SETTLE_BATCH)):
             batch = rest[begin : begin + SETTLE_BATCH]
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in batch)
-            messages[f"{number}:settle-{block}"] = SettlePatches(**header, block=block, patches=work)
+            messages.append(SettlePatches(**header, block=block, patches=work))
         tried = self.ledger.tried(request.key)
         now_tried = {
             name: list(dict.fromkeys([*tried.get(name, []), chosen])) for name, chosen in plan.items()
         }
-        texts = {task: _to_text(message) for task, message in messages.items()}
+        texts = {message.task: _to_text(message) for message in messages}
         if self.ledger.open_round(request.key, run, number, texts, now_tried):
             self._send_outbox(request.key)
             log.info("round sent", region=request.key, round=number, products=len(cuts), settled=len(rest))
@@ -226,8 +225,8 @@ class Dispatcher:
         south = min((patch.ymin for patch in patches), default=0)
         for patch in patches:
             blocks[(patch.xmin - west) // side_m, (patch.ymin - south) // side_m].append(patch.name)
-        messages = {
-            str(number): FetchLabels(
+        messages = [
+            FetchLabels(
                 run=run,
                 nuts=request.nuts,
                 year=request.year,
@@ -237,20 +236,17 @@ class Dispatcher:
                 patches=tuple(names),
             )
             for number, names in enumerate(blocks.values())
-        }
-        self.ledger.add_labels(request.key, {task: _to_text(message) for task, message in messages.items()})
+        ]
+        self.ledger.add_labels(request.key, {message.task: _to_text(message) for message in messages})
 
 
-Outgoing = CutScene | SettlePatches | FetchLabels
-
-
-def _to_text(message: Outgoing) -> str:
+def _to_text(message: TaskMessage) -> str:
     return json.dumps({"type": type(message).__name__, "message": message.model_dump(mode="json")})
 
 
-def _from_text(text: str) -> Outgoing:
+def _from_text(text: str) -> TaskMessage:
     entry = json.loads(text)
-    types: dict[str, type[Outgoing]] = {kind.__name__: kind for kind in get_args(Outgoing)}
+    types: dict[str, type[TaskMessage]] = {kind.__name__: kind for kind in get_args(TaskMessage)}
     return types[entry["type"]].model_validate(entry["message"])
 
 

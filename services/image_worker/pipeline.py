@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from landpatch.celery import send
 from landpatch.codec import decode_image, decode_observation, encode_image, encode_observation
+from landpatch.completion import finish, is_wanted
 from landpatch.composite import Composite, Observation, compose, compose_best
 from landpatch.grid import Patch, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger, Outcome, State, Work
-from landpatch.messages import AdvanceRegion, CutScene, PatchWork, SceneRef, SettlePatches
+from landpatch.messages import CutScene, PatchWork, SceneRef, SettlePatches
 from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData
 from landpatch.storage import Store
@@ -32,8 +32,7 @@ class ImageWorker:
 
     def cut(self, message: CutScene) -> None:
         """Cut the patches of a message; write those that are complete, keep what shows the others."""
-        task = f"{message.round}:{message.scene.id}"
-        if not self._is_wanted(message, task):
+        if not is_wanted(self.ledger, message, "images"):
             return
         files = download(self.eodata, message.scene.s3_path, message.scene.name)
         works = {work.name: work for work in message.patches}
@@ -41,7 +40,7 @@ class ImageWorker:
         for patch, observation in cut_patches(files, message.scene.id, patches, self.settings.window_pixels):
             if observation is not None:
                 self._take(message, patch, works[patch.name], observation)
-        self._finish(message, task, Work(files.bytes_downloaded, files.requests, message.scene.name))
+        self._finish(message, Work(files.bytes_downloaded, files.requests, message.scene.name))
 
     def _take(self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation) -> None:
         layout = self._layout(message)
@@ -56,8 +55,7 @@ class ImageWorker:
 
     def settle(self, message: SettlePatches) -> None:
         """Write what there is of patches that have used up their products."""
-        task = f"{message.round}:settle-{message.block}"
-        if not self._is_wanted(message, task):
+        if not is_wanted(self.ledger, message, "images"):
             return
         absent = []
         for work in message.patches:
@@ -68,38 +66,23 @@ class ImageWorker:
             else:
                 absent.append(work.name)
         self._record_absent(message.region, absent)
-        self._finish(message, task, Work())
+        self._finish(message, Work())
 
     def give_up(self, message: CutScene | SettlePatches, reason: str) -> None:
         """Record that a task cannot be done; its patches go on without it."""
         if isinstance(message, CutScene):
-            task = f"{message.round}:{message.scene.id}"
-            self._finish(message, task, Work(product=message.scene.name, failure=reason))
+            self._finish(message, Work(product=message.scene.name, failure=reason))
             return
         done = self.ledger.outcomes(message.region, "images")
         rest = {work.name: Outcome("failed", reason) for work in message.patches if work.name not in done}
         self.ledger.record(message.region, "images", rest)
-        self._finish(message, f"{message.round}:settle-{message.block}", Work(failure=reason))
-
-    def _is_wanted(self, message: CutScene | SettlePatches, task: str) -> bool:
-        """Whether a task has still to be done. The last one says so again when it is delivered again: it
-        may have died between its last step and telling the dispatcher."""
-        if not self.ledger.is_current(message):
-            return False
-        if self.ledger.is_pending(message.region, "images", task):
-            return True
-        if not self.ledger.pending(message.region, "images"):
-            self._tell_dispatcher(message)
-        return False
+        self._finish(message, Work(failure=reason))
 
     def _layout(self, message: CutScene | SettlePatches) -> RegionLayout:
         return RegionLayout(self.settings.prefix, message.nuts, message.year)
 
     def _is_complete(self, composite: Composite) -> bool:
-        return (
-            composite.valid_fraction >= self.settings.valid_share
-            and composite.clear_fraction >= self.settings.clear_share
-        )
+        return self.settings.is_complete(composite.valid_fraction, composite.clear_fraction)
 
     def _kept(self, layout: RegionLayout, work: PatchWork) -> dict[SceneRef, Observation]:
         """The observations of a patch that earlier rounds have kept, in order, by scene."""
@@ -155,10 +138,6 @@ class ImageWorker:
                 outcomes[name] = Outcome("missing", "no product in the catalogue covers it")
         self.ledger.record(region, "images", outcomes)
 
-    def _finish(self, message: CutScene | SettlePatches, task: str, work: Work) -> None:
-        if self.ledger.finish(message, "images", task, work):
-            self._tell_dispatcher(message)
-        log.info("images task done", region=message.region, task=task, patches=len(message.patches))
-
-    def _tell_dispatcher(self, message: CutScene | SettlePatches) -> None:
-        send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=message.round))
+    def _finish(self, message: CutScene | SettlePatches, work: Work) -> None:
+        finish(self.ledger, message, "images", work)
+        log.info("images task done", region=message.region, task=message.task, patches=len(message.patches))

@@ -94,8 +94,7 @@ class Indexer:
         if label is not None and label.edition != edition:
             label = None
         if image is not None:
-            whole = image.valid_fraction >= self.settings.valid_share
-            whole = whole and image.clear_fraction >= self.settings.clear_share
+            whole = self.settings.is_complete(image.valid_fraction, image.clear_fraction)
             state, reason = ("complete", "") if whole else ("partial", "")
         elif image_outcome is not None and image_outcome.state in {"missing", "failed"}:
             state, reason = image_outcome.state, image_outcome.reason

@@ -3,13 +3,13 @@
 import requests
 import structlog
 
-from landpatch.celery import send
 from landpatch.codec import encode_label
+from landpatch.completion import finish, is_wanted
 from landpatch.errors import PermanentError
 from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger, Outcome, Work
-from landpatch.messages import AdvanceRegion, FetchLabels
+from landpatch.messages import FetchLabels
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import fetch_codes, to_classes
 from landpatch.storage import Store
@@ -29,8 +29,7 @@ class LabelWorker:
 
     def fetch(self, message: FetchLabels) -> None:
         """Fetch one window over all patches of the block; write each patch's part of it."""
-        task = str(message.block)
-        if not self._is_wanted(message, task):
+        if not is_wanted(self.ledger, message, "labels"):
             return
         patches = [parse_patch(name) for name in message.patches]
         west = min(patch.xmin for patch in patches)
@@ -62,20 +61,5 @@ class LabelWorker:
         self._finish(message, Work(failure=reason))
 
     def _finish(self, message: FetchLabels, work: Work) -> None:
-        if self.ledger.finish(message, "labels", str(message.block), work):
-            self._tell_dispatcher(message)
+        finish(self.ledger, message, "labels", work)
         log.info("labels task done", region=message.region, block=message.block, patches=len(message.patches))
-
-    def _is_wanted(self, message: FetchLabels, task: str) -> bool:
-        """Whether a task has still to be done. The last one says so again when it is delivered again."""
-        if not self.ledger.is_current(message):
-            return False
-        if self.ledger.is_pending(message.region, "labels", task):
-            return True
-        if not self.ledger.pending(message.region, "labels"):
-            self._tell_dispatcher(message)
-        return False
-
-    def _tell_dispatcher(self, message: FetchLabels) -> None:
-        current = int(self.ledger.facts(message.region).get("round", "0"))
-        send(AdvanceRegion(run=message.run, nuts=message.nuts, year=message.year, round=current))

@@ -10,7 +10,6 @@ from functools import wraps
 from typing import ParamSpec
 
 import click
-from pydantic import ValidationError
 
 from landpatch import __version__
 from landpatch.build import Building, check_region, prepare_request
@@ -119,14 +118,10 @@ def region(
     Exit code 0: every patch is there. 3: finished, but some patches are missing or without their
     label. 2: the request is wrong, nothing was written or queued. 1: the infrastructure failed.
     """
-    try:
-        request = prepare_request(
-            nuts=nuts, year=year, label_year=label_year, max_cloud=max_cloud,
-            start=start, end=end, cover=cover, composite=composite, today=date.today(),  # noqa: DTZ011  # the user's day
-        )  # fmt: skip
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise ConfigurationError(f"{fault['loc'][0]}: {fault['msg']}") from None
+    request = prepare_request(
+        nuts=nuts, year=year, label_year=label_year, max_cloud=max_cloud,
+        start=start, end=end, cover=cover, composite=composite, today=date.today(),  # noqa: DTZ011  # the user's day
+    )  # fmt: skip
     settings = _settings()
     checked = check_region(settings, request, explicit_label_year=label_year is not None)
     for line in checked.remarks:

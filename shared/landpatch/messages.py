@@ -118,6 +118,11 @@ class CutScene(RoundMessage):
     scene: SceneRef
     patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
 
+    @property
+    def task(self) -> str:
+        """Names the task among those of its run that are pending."""
+        return f"{self.round}:{self.scene.id}"
+
 
 class SettlePatches(RoundMessage):
     """To an image worker: these patches have used up their products; write what there is."""
@@ -127,6 +132,11 @@ class SettlePatches(RoundMessage):
     block: int = Field(ge=0)
     patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
 
+    @property
+    def task(self) -> str:
+        """Names the task among those of its run that are pending."""
+        return f"{self.round}:settle-{self.block}"
+
 
 class FetchLabels(RoundMessage):
     """To a label worker: the labels of a block of patches."""
@@ -134,6 +144,11 @@ class FetchLabels(RoundMessage):
     label_year: int
     block: int
     patches: tuple[PatchName, ...] = Field(min_length=1, max_length=MAX_PATCHES)
+
+    @property
+    def task(self) -> str:
+        """Names the task among those of its run that are pending."""
+        return str(self.block)
 
 
 class WriteIndex(Message):

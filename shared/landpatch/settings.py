@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     window_pixels: int = Field(32_000_000, alias="LANDPATCH_WINDOW_PIXELS", ge=4_194_304)
     """How many 10 m pixels of a band are decoded at a time."""
 
+    def is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
+        """Whether a patch with these shares of valid and of clear pixels counts as complete."""
+        return valid_fraction >= self.valid_share and clear_fraction >= self.clear_share
+
     @field_validator("store_endpoint", "store_url", "eo_endpoint")
     @classmethod
     def _give_scheme(cls, endpoint: str | None) -> str | None:
