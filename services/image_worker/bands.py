@@ -1,99 +1,108 @@
-"""The bands of a product, downloaded once into memory and decoded window by window."""
+"""The bands of a product: checked by their first bytes, decoded one JP2 tile at a time."""
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader, MemoryFile
-from rasterio.windows import Window as RasterWindow
+from rasterio.io import MemoryFile
 
 from landpatch.errors import PermanentError
 from landpatch.gdal import gdal_env
-from landpatch.metadata import parse_radiometry
-from landpatch.radiometry import Radiometry
-from landpatch.sources.eodata import CONNECTIONS, NATIVE_SIZE_M, SCENE_CLASS, EOData
+from landpatch.jp2 import Head, TileParts, describe_only, isolate_tile, parse_head
+from landpatch.sources.eodata import NATIVE_SIZE_M, SCENE_CLASS
 from landpatch.warp import NativeGrid, Window
+from services.image_worker.loader import File
 
 TILE_SIZE_M = 109_800
 """Side of a Sentinel-2 tile."""
-_JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+Pixels = NDArray[np.generic]
+"""(y, x) uint16, uint8 for the scene classification."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProductBytes:
-    """A product in memory: its files as they are stored."""
+class BandHead:
+    """What a band's first bytes say."""
 
-    product: str
-    radiometry: Radiometry
-    bands: Mapping[str, bytes]
-    """JP2 bytes of each band and of the scene classification."""
-    bytes_downloaded: int
-    requests: int
+    name: str
+    """`B1` … `B12`, `SCL`."""
+    what: str
+    """Product and band, for messages."""
+    head: Head
+    grid: NativeGrid
+
+    def tiles_of(self, window: Window) -> list[int]:
+        """Numbers of the JP2 tiles that a window touches."""
+        return self.head.tiling.tiles_of(window.col, window.row, window.width, window.height)
 
 
-def download(eodata: EOData, s3_path: str, product: str) -> ProductBytes:
-    """Download each band once, over as many connections as an account may have.
+def open_head(data: bytes, size: int, band: str, product: str) -> BandHead:
+    """Read and check the first bytes of a band's file of `size` bytes.
 
-    Raises PermanentError or TransientError.
+    Raises PermanentError for anything that is not this band.
     """
-    files = eodata.find_files(s3_path, product)
-    radiometry = parse_radiometry(eodata.read(files.metadata, files.sizes[files.metadata]), product)
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        data = pool.map(lambda key: eodata.read(key, files.sizes[key]), files.bands.values())
-        bands = dict(zip(files.bands, data, strict=True))
-    return ProductBytes(product, radiometry, bands, sum(files.sizes.values()), len(files.sizes) + 1)
-
-
-class OpenBand:
-    """A band that is open for decoding; use it with `with`."""
-
-    def __init__(self, data: bytes, band: str, product: str) -> None:
-        """Open and check JP2 bytes; raises PermanentError for anything that is not this band."""
-        self._what = f"{product}: {band}"
-        if not data.startswith(_JP2_SIGNATURE):
-            raise PermanentError(f"{self._what} is not a JP2 file")
-        try:
-            with gdal_env():
-                self._memory = MemoryFile(data)
-                self._dataset: DatasetReader = self._memory.open(driver="JP2OpenJPEG")
-        except RasterioError as error:
-            raise PermanentError(f"{self._what} cannot be opened: {error}") from error
-        self.grid = _checked_grid(self._dataset, band, self._what)
-
-    def read(self, window: Window) -> NDArray[np.generic]:
-        """Decode a window; (y, x) uint16, uint8 for the scene classification."""
-        part = RasterWindow(window.col, window.row, window.width, window.height)
-        try:
-            with gdal_env():
-                pixels: NDArray[np.generic] = self._dataset.read(1, window=part)
-        except RasterioError as error:
-            raise PermanentError(f"{self._what} cannot be decoded: {error}") from error
-        return pixels
-
-    def __enter__(self) -> "OpenBand":
-        """Itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the band and free its memory."""
-        self._dataset.close()
-        self._memory.close()
-
-
-def _checked_grid(dataset: DatasetReader, band: str, what: str) -> NativeGrid:
+    what = f"{product}: {band}"
+    head = parse_head(data, size, what)
     size_m = NATIVE_SIZE_M[band]
     pixels = TILE_SIZE_M // size_m
-    dtype = "uint8" if band == SCENE_CLASS else "uint16"
-    found = (dataset.width, dataset.height, dataset.count, dataset.dtypes[0])
-    if found != (pixels, pixels, 1, dtype):
-        raise PermanentError(f"{what} is {found}, not one band of {pixels} x {pixels} {dtype}")
-    transform = dataset.transform
+    bits = range(1, 9) if band == SCENE_CLASS else range(9, 17)
+    if (head.tiling.width, head.tiling.height) != (pixels, pixels) or head.bits not in bits:
+        found = f"{head.tiling.width} x {head.tiling.height} pixels of {head.bits} bits"
+        raise PermanentError(f"{what} is {found}, not {pixels} x {pixels} of {bits[0]} to {bits[-1]}")
+    try:
+        with (
+            gdal_env(),
+            MemoryFile(describe_only(head)) as memory,
+            memory.open(driver="JP2OpenJPEG") as image,
+        ):
+            crs, transform = image.crs, image.transform
+    except RasterioError as error:
+        raise PermanentError(f"{what} cannot be opened: {error}") from error
     if (transform.a, transform.b, transform.d, transform.e) != (size_m, 0, 0, -size_m):
         raise PermanentError(f"{what} is not north up with {size_m} m pixels")
-    epsg = dataset.crs.to_epsg() if dataset.crs else None
+    epsg = crs.to_epsg() if crs else None
     if epsg is None or not (32601 <= epsg <= 32660 or 32701 <= epsg <= 32760):
         raise PermanentError(f"{what} is not in a UTM zone of WGS 84")
-    return NativeGrid(f"EPSG:{epsg}", transform.c, transform.f, size_m, pixels, pixels)
+    grid = NativeGrid(f"EPSG:{epsg}", transform.c, transform.f, size_m, pixels, pixels)
+    return BandHead(band, what, head, grid)
+
+
+class Band:
+    """A band whose needed tiles can be decoded."""
+
+    def __init__(self, head: BandHead, file: File, needed: Iterable[int]) -> None:
+        """file: its bytes. needed: numbers of the tiles that will be decoded, once each."""
+        self.head = head
+        self._file = file
+        self._parts = TileParts(head.head, file.read, head.what)
+        self._needed = set(needed)
+        self._lock = Lock()
+
+    def decode(self, tile: int) -> Pixels:
+        """The pixels of a JP2 tile; what of the file is no longer needed is forgotten.
+
+        Raises PermanentError for a tile that cannot be decoded.
+        """
+        codestream = isolate_tile(self.head.head, tile, self._parts.read(tile))
+        self._forget(tile)
+        _, _, width, height = self.head.head.tiling.box(tile)
+        dtype = "uint8" if self.head.head.bits <= 8 else "uint16"
+        try:
+            with gdal_env(), MemoryFile(codestream) as memory, memory.open(driver="JP2OpenJPEG") as image:
+                if (image.width, image.height, image.count, image.dtypes[0]) != (width, height, 1, dtype):
+                    raise PermanentError(f"{self.head.what}: tile {tile} is another image than announced")
+                pixels: Pixels = image.read(1)
+        except RasterioError as error:
+            raise PermanentError(f"{self.head.what} cannot be decoded: {error}") from error
+        return pixels
+
+    def _forget(self, tile: int) -> None:
+        with self._lock:
+            self._needed.discard(tile)
+            first = [
+                self._parts.locate(other)[0][0] if self._parts.found(other) else self._parts.walked_to
+                for other in self._needed
+            ]
+            self._file.forget(min(first, default=self.head.head.end))

@@ -1,146 +1,203 @@
-"""Product files -> observations: decode, radiometry, warp, for one group of patches after another."""
+"""Bands -> observations: each JP2 tile decoded once, each patch warped as soon as its tiles are there."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from landpatch.composite import Observation
-from landpatch.errors import PermanentError
-from landpatch.grid import Patch
+from landpatch.grid import PATCH_SIZE_PX, Patch
 from landpatch.radiometry import (
     CLEAR,
-    NO_OBSERVATION,
     OBSCURED,
     REFLECTANCE_BANDS,
     UNSEEN,
+    Radiometry,
     is_clear_class,
     remove_offset,
     to_reflectance,
 )
 from landpatch.sources.eodata import SCENE_CLASS
-from landpatch.warp import (
-    PatchMap,
-    Window,
-    join_windows,
-    map_patch,
-    needed_window,
-    project_patch,
-    take_nearest,
-    warp_bilinear,
-)
-from services.image_worker.bands import OpenBand, ProductBytes
+from landpatch.warp import Warp, Window, needed_window, project_corners, project_patch
+from services.image_worker.bands import Band, Pixels
+from services.image_worker.loader import Room
+from services.image_worker.product import Needed, Product
 
-Bands = dict[str, OpenBand]
+T = TypeVar("T")
+TileKey = tuple[str, int]
+"""Band and number of a JP2 tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A patch on a product: which JP2 tiles it needs."""
+
+    patch: Patch
+    tiles: tuple[TileKey, ...]
+    """Empty where the product has no pixel of the patch."""
+
+
+def locate_patches(product: Product, patches: Sequence[Patch]) -> list[Site]:
+    """Find the tiles that each patch needs, and an order in which few tiles are needed at a time: along
+    the rows of the 10 m bands' tiles, from north to south, from west to east."""
+    grid = product.bands["B2"].grid
+    ranked: list[tuple[tuple[int, int, Patch], Site]] = []
+    corners = project_corners(patches, grid.crs)
+    for patch, x, y in zip(patches, *corners, strict=True):
+        # A pixel more on every side: between its corners a patch's edge is not quite straight.
+        windows = {
+            band.grid.pixel_size_m: needed_window(x, y, band.grid, margin=1)
+            for band in product.bands.values()
+        }
+        first = windows[grid.pixel_size_m]
+        if first is None or None in windows.values():
+            ranked.append(((-1, 0, patch), Site(patch, ())))
+            continue
+        tiles = tuple(
+            (name, tile)
+            for name, band in product.bands.items()
+            if (window := windows[band.grid.pixel_size_m]) is not None
+            for tile in band.tiles_of(window)
+        )
+        strip = first.row // product.bands["B2"].head.tiling.tile_height
+        ranked.append(((strip, first.col, patch), Site(patch, tiles)))
+    return [site for _, site in sorted(ranked, key=lambda entry: entry[0])]
+
+
+def needed_tiles(product: Product, sites: Sequence[Site]) -> Needed:
+    """By band: the numbers of the tiles that any patch needs, ascending."""
+    every = {key for site in sites for key in site.tiles}
+    return {name: sorted(tile for band, tile in every if band == name) for name in product.bands}
+
+
+class _Tiles:
+    """Decoded tiles, each from the first patch that needs it to the last."""
+
+    def __init__(self, bands: Mapping[str, Band], sites: Sequence[Site], room: Room) -> None:
+        self._bands = bands
+        self._left = Counter(key for site in sites for key in site.tiles)
+        self._decoding: dict[TileKey, Future[Pixels]] = {}
+        self._room = room
+        self._lock = Lock()
+
+    def begin(self, site: Site, pool: ThreadPoolExecutor) -> None:
+        """Have those of a patch's tiles decoded that no patch before needed."""
+        for name, tile in site.tiles:
+            if (name, tile) not in self._decoding:
+                self._decoding[name, tile] = pool.submit(self._decode, name, tile)
+
+    def _decode(self, name: str, tile: int) -> Pixels:
+        pixels = self._bands[name].decode(tile)
+        self._room.hold(pixels.nbytes)
+        return pixels
+
+    def read(self, name: str, window: Window) -> Pixels:
+        """The pixels of a window, once the tiles it touches are decoded."""
+        head = self._bands[name].head
+        pieces = [
+            (head.head.tiling.box(tile), self._decoding[name, tile].result())
+            for tile in head.tiles_of(window)
+        ]
+        if len(pieces) == 1:
+            (left, top, _, _), pixels = pieces[0]
+            row, col = window.row - top, window.col - left
+            return pixels[row : row + window.height, col : col + window.width]
+        joined = np.empty((window.height, window.width), pieces[0][1].dtype)
+        for (left, top, width, height), pixels in pieces:
+            row0, row1 = max(top, window.row), min(top + height, window.row + window.height)
+            col0, col1 = max(left, window.col), min(left + width, window.col + window.width)
+            joined[row0 - window.row : row1 - window.row, col0 - window.col : col1 - window.col] = pixels[
+                row0 - top : row1 - top, col0 - left : col1 - left
+            ]
+        return joined
+
+    def release(self, site: Site) -> None:
+        """A patch is done with its tiles; those that no other needs are forgotten."""
+        with self._lock:
+            self._left.subtract(site.tiles)
+            over = [self._decoding.pop(key).result().nbytes for key in site.tiles if not self._left[key]]
+        self._room.free(sum(over))
 
 
 def cut_patches(
-    files: ProductBytes, scene_id: str, patches: Sequence[Patch], window_pixels: int
-) -> Iterator[tuple[Patch, Observation | None]]:
-    """Cut patches out of a product, in the order of the product's rows.
+    product: Product,
+    bands: Mapping[str, Band],
+    sites: Sequence[Site],
+    scene_id: str,
+    then: Callable[[Patch, Observation | None], T],
+    threads: int,
+    room: Room,
+) -> Iterator[T]:
+    """Cut the patches, and do with each what comes next.
 
-    window_pixels: how many 10 m pixels of a band to decode at a time. Yields each patch with its
-    observation, None where the product has no pixel of it. Raises PermanentError.
+    sites: as `locate_patches` gives them. then: called with a patch and its observation, None where the
+    product has no pixel of it, on one of `threads` threads. room: counts the bytes that are held.
+
+    Yields what `then` returns, in the order of the sites. Raises PermanentError, TransientError and what
+    `then` raises.
     """
-    with ExitStack() as stack:
-        bands = {
-            name: stack.enter_context(OpenBand(data, name, files.product))
-            for name, data in files.bands.items()
-        }
-        corners = {(band.grid.crs, band.grid.left, band.grid.top) for band in bands.values()}
-        if len(corners) != 1:
-            raise PermanentError(f"{files.product}: its bands do not share one zone and corner")
-        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
-        for group in _group(patches, bands, window_pixels):
-            yield from _cut_group(files, scene_id, group, bands, pool)
+    cv2.setNumThreads(1)  # each patch has a thread already
+    tiles = _Tiles(bands, sites, room)
+
+    def work(site: Site) -> T:
+        observation = _observe(product, tiles, site, scene_id) if site.tiles else None
+        tiles.release(site)
+        return then(site.patch, observation)
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="cut")
+    running: deque[Future[T]] = deque()
+    try:
+        for site in sites:
+            # First in, first out: a patch that waits for a tile never waits for one behind it.
+            tiles.begin(site, pool)
+            running.append(pool.submit(work, site))
+            while len(running) > 2 * threads + 2:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-Located = tuple[Patch, NDArray[np.float64], NDArray[np.float64]]
-
-
-def _group(patches: Sequence[Patch], bands: Bands, window_pixels: int) -> Iterator[list[Located]]:
-    """Patches with their pixel centres in the product's CRS, in groups whose joint window is bounded."""
-    grid = bands["B2"].grid
-    located = [(patch, *project_patch(patch.xmin, patch.ymin, grid.crs)) for patch in patches]
-    located.sort(key=lambda entry: (-round(entry[2].max() / 10_240), entry[1].min(), entry[0]))
-    group: list[Located] = []
-    windows: list[Window] = []
-    for entry in located:
-        window = needed_window(map_patch(entry[1], entry[2], grid), grid)
-        if window is not None:
-            joint = join_windows([*windows, window])
-            if windows and joint.width * joint.height > window_pixels:
-                yield group
-                group, windows = [], []
-            windows.append(window)
-        group.append(entry)
-    if group:
-        yield group
-
-
-def _cut_group(
-    files: ProductBytes, scene_id: str, group: Sequence[Located], bands: Bands, pool: ThreadPoolExecutor
-) -> Iterator[tuple[Patch, Observation | None]]:
-    maps = {
-        size_m: [map_patch(x, y, grid) for _, x, y in group]
-        for size_m, grid in {band.grid.pixel_size_m: band.grid for band in bands.values()}.items()
-    }
-    layers = list(
-        pool.map(lambda name: _warp_band(files, name, bands[name], maps), (*REFLECTANCE_BANDS, SCENE_CLASS))
-    )
-    for number, (patch, _, _) in enumerate(group):
-        yield patch, _observe(scene_id, [layer[number] for layer in layers])
-
-
-Layer = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
-"""Values (250, 250), where observed, where clear."""
+def _observe(product: Product, tiles: _Tiles, site: Site, scene_id: str) -> Observation | None:
+    """Warp the bands to a patch; a pixel is valid where every reflectance band has observed it."""
+    x, y = project_patch(site.patch.xmin, site.patch.ymin, product.bands["B2"].grid.crs)
+    warps = {band.grid.pixel_size_m: band.grid for band in product.bands.values()}
+    warp_of = {size_m: Warp(x, y, grid) for size_m, grid in warps.items()}
+    reflectance = np.empty((len(REFLECTANCE_BANDS), PATCH_SIZE_PX, PATCH_SIZE_PX))
+    valid = np.ones((PATCH_SIZE_PX, PATCH_SIZE_PX), dtype=np.bool_)
+    clear = valid.copy()
+    for number, name in enumerate(REFLECTANCE_BANDS):
+        warp = warp_of[product.bands[name].grid.pixel_size_m]
+        if warp.window is None:
+            return None
+        dn = tiles.read(name, warp.window).astype("uint16", copy=False)
+        values, observed, unsaturated = _warp_band(dn, product.radiometry, name, warp)
+        reflectance[number] = values
+        valid &= observed
+        clear &= unsaturated
+    warp = warp_of[product.bands[SCENE_CLASS].grid.pixel_size_m]
+    if warp.window is None or not valid.any():
+        return None
+    classes = warp.take_nearest(tiles.read(SCENE_CLASS, warp.window).astype("uint8", copy=False), outside=0)
+    clear &= is_clear_class(classes)
+    if not valid.all():
+        reflectance[:, ~valid] = 0
+    clarity = np.where(valid, np.where(clear, CLEAR, OBSCURED), UNSEEN).astype("uint8")
+    return Observation(scene_id, reflectance, clarity)
 
 
 def _warp_band(
-    files: ProductBytes, name: str, band: OpenBand, maps: dict[float, list[PatchMap]]
-) -> list[Layer | None]:
-    """Decode a band once for the group and warp it to each patch."""
-    grid = band.grid
-    windows = [needed_window(patch_map, grid) for patch_map in maps[grid.pixel_size_m]]
-    touched = [window for window in windows if window is not None]
-    if not touched:
-        return [None] * len(windows)
-    joint = join_windows(touched)
-    pixels = band.read(joint)
-    layers: list[Layer | None] = []
-    for window, patch_map in zip(windows, maps[grid.pixel_size_m], strict=True):
-        if window is None:
-            layers.append(None)
-            continue
-        row, col = window.row - joint.row, window.col - joint.col
-        part = pixels[row : row + window.height, col : col + window.width]
-        if name == SCENE_CLASS:
-            classes = take_nearest(part.astype("uint8"), window, patch_map, grid, outside=0)
-            layers.append((np.empty(0), classes != NO_OBSERVATION, is_clear_class(classes)))
-            continue
-        scaled, observed, saturated = remove_offset(part.astype("uint16"), files.radiometry.offsets[name])
-        warped, seen = warp_bilinear(scaled, observed, window, patch_map, grid)
-        clear = seen
-        if saturated.any():
-            clear = seen & ~take_nearest(saturated, window, patch_map, grid, outside=False)
-        layers.append((to_reflectance(warped, files.radiometry.quantification), seen, clear))
-    return layers
-
-
-def _observe(scene_id: str, layers: Sequence[Layer | None]) -> Observation | None:
-    """Join the layers of a patch; a pixel is valid where every reflectance band has observed it."""
-    found = [layer for layer in layers if layer is not None]
-    if len(found) != len(layers):
-        return None
-    reflectances = found[:-1]
-    valid = np.logical_and.reduce([observed for _, observed, _ in reflectances])
-    clear = np.logical_and.reduce([clear for _, _, clear in found])
-    if not valid.any():
-        return None
-    reflectance = np.stack([values for values, _, _ in reflectances])
-    reflectance[:, ~valid] = 0
-    clarity = np.where(valid, np.where(clear, CLEAR, OBSCURED), UNSEEN).astype("uint8")
-    return Observation(scene_id, reflectance, clarity)
+    dn: NDArray[np.uint16], radiometry: Radiometry, name: str, warp: Warp
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Reflectance (250, 250), where observed, where not saturated."""
+    scaled, observed, saturated = remove_offset(dn, radiometry.offsets[name])
+    warped, seen = warp.bilinear(scaled, observed)
+    unsaturated = ~warp.take_nearest(saturated, outside=False) if saturated.any() else seen
+    return to_reflectance(warped, radiometry.quantification), seen, unsaturated

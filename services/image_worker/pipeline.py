@@ -1,10 +1,10 @@
 """Bands into memory -> observations -> composite -> GeoTIFF -> store -> ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from landpatch.codec import decode_image, decode_observation, encode_image, encode_observation
+from landpatch.codec import check_image, decode_observation, encode_image, encode_observation
 from landpatch.completion import finish, is_wanted
 from landpatch.composite import Composite, Observation, compose, compose_best
 from landpatch.grid import Patch, parse_patch
@@ -14,44 +14,72 @@ from landpatch.messages import CutScene, PatchWork, SceneRef, SettlePatches
 from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData
 from landpatch.storage import Store
-from services.image_worker.bands import download
-from services.image_worker.cut import cut_patches
+from landpatch.transfer import Rates
+from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
+from services.image_worker.loader import Room
+from services.image_worker.product import RemoteProduct
+from services.image_worker.turn import Turn
+from services.image_worker.uploads import Uploads
 
+FIXED_BYTES = 400 * 2**20
+"""What a worker process needs besides the bytes of a product: its code, and the patches in the making."""
 log = structlog.get_logger()
+Write = Callable[[], None]
+"""Stores something that is made, and then tells the ledger."""
 
 
 class ImageWorker:
     """Cuts patches. Holds no state of its own: everything is in the ledger and in the store."""
 
-    def __init__(self, settings: Settings, store: Store, eodata: EOData, ledger: Ledger) -> None:
-        """store: the destination. eodata: the source, with a client of its own."""
+    def __init__(self, settings: Settings, store: Store, eodata: EOData, ledger: Ledger, turn: Turn) -> None:
+        """store: the destination. eodata: the source, with a client of its own. turn: to cut."""
         self.settings = settings
         self.store = store
         self.eodata = eodata
         self.ledger = ledger
+        self.turn = turn
+        self.rates = Rates(
+            settings.eo_connections * settings.eo_connection_bytes_per_s, settings.eo_requests_per_minute / 60
+        )
 
     def cut(self, message: CutScene) -> None:
         """Cut the patches of a message; write those that are complete, keep what shows the others."""
         if not is_wanted(self.ledger, message, "images"):
             return
-        files = download(self.eodata, message.scene.s3_path, message.scene.name)
         works = {work.name: work for work in message.patches}
         patches = [parse_patch(name) for name in works]
-        for patch, observation in cut_patches(files, message.scene.id, patches, self.settings.window_pixels):
-            if observation is not None:
-                self._take(message, patch, works[patch.name], observation)
-        self._finish(message, Work(files.bytes_downloaded, files.requests, message.scene.name))
+        room = Room(self.settings.memory_bytes - FIXED_BYTES)
+        with self.eodata.counting() as traffic:
+            remote = RemoteProduct(self.eodata, message.scene.s3_path, message.scene.name)
+            sites = locate_patches(remote.product, patches)
+            needed = needed_tiles(remote.product, sites)
+            with remote.fetch(needed, self.rates, room) as bands, self.turn, Uploads() as uploads:
 
-    def _take(self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation) -> None:
+                def take(patch: Patch, observation: Observation | None) -> Write | None:
+                    return self._take(message, patch, works[patch.name], observation) if observation else None
+
+                for write in cut_patches(
+                    remote.product, bands, sites, message.scene.id, take, self.settings.threads, room
+                ):
+                    if write is not None:
+                        uploads.add(write)
+        self._finish(message, Work(traffic.bytes, traffic.requests, message.scene.name))
+
+    def _take(self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation) -> Write:
+        """Make what is to be written of a patch: its image, or the observation for a later round."""
         layout = self._layout(message)
         kept = self._kept(layout, work)
         # A median takes in every scene that the patch may use; it is composed when they are used up.
         composite = compose_best([*kept.values(), observation])
         if message.composite == "best" and self._is_complete(composite):
-            self._write(message, patch, [*kept, message.scene], composite)
-        else:
-            self.store.put(layout.observation(patch.name, message.scene.id), encode_observation(observation))
+            return self._encode(message, patch, [*kept, message.scene], composite)
+        data = encode_observation(observation)
+
+        def write() -> None:
+            self.store.put(layout.observation(patch.name, message.scene.id), data)
             self.ledger.keep_observation(message.region, patch.name, message.scene.id)
+
+        return write
 
     def settle(self, message: SettlePatches) -> None:
         """Write what there is of patches that have used up their products."""
@@ -62,7 +90,7 @@ class ImageWorker:
             kept = self._kept(self._layout(message), work)
             if kept:
                 composite = compose(list(kept.values()), message.composite)
-                self._write(message, parse_patch(work.name), list(kept), composite)
+                self._encode(message, parse_patch(work.name), list(kept), composite)()
             else:
                 absent.append(work.name)
         self._record_absent(message.region, absent)
@@ -95,13 +123,14 @@ class ImageWorker:
             observations[scene] = decode_observation(data, scene.id)
         return observations
 
-    def _write(
+    def _encode(
         self,
         message: CutScene | SettlePatches,
         patch: Patch,
         scenes: Sequence[SceneRef],
         composite: Composite,
-    ) -> None:
+    ) -> Write:
+        """Make an image; what is returned writes it."""
         tags = {
             "SOURCE": self.settings.source,
             "RECIPE": message.recipe,
@@ -113,11 +142,14 @@ class ImageWorker:
             "CLEAR_FRACTION": f"{composite.clear_fraction:.6f}",
         }
         data = encode_image(composite.bands, patch, tags)
-        decode_image(data, patch)
-        layout = self._layout(message)
-        self.store.put(layout.image(patch.name), data, "image/tiff")
+        check_image(data, patch)
         state: State = "complete" if self._is_complete(composite) else "partial"
-        self.ledger.record(message.region, "images", {patch.name: Outcome(state)})
+
+        def write() -> None:
+            self.store.put(self._layout(message).image(patch.name), data, "image/tiff")
+            self.ledger.record(message.region, "images", {patch.name: Outcome(state)})
+
+        return write
 
     def _record_absent(self, region: str, patches: Sequence[str]) -> None:
         """A patch without an observation is missing, or failed when a product of it could not be read."""

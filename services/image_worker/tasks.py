@@ -9,15 +9,18 @@ from landpatch.settings import load_settings
 from landpatch.sources.eodata import open_eodata
 from landpatch.storage import open_store
 from services.image_worker.pipeline import ImageWorker
+from services.image_worker.turn import Turn
 
 app = make_app("services.image_worker")
+_turn = Turn()
+"""Made before the worker's processes are, which share it."""
 
 
 @lru_cache(maxsize=1)
 def _worker() -> ImageWorker:
     """Made when the first message comes, so that no client is older than its process."""
     settings = load_settings()
-    return ImageWorker(settings, open_store(settings), open_eodata(settings), open_ledger(settings))
+    return ImageWorker(settings, open_store(settings), open_eodata(settings), open_ledger(settings), _turn)
 
 
 def _give_up(message: CutScene | SettlePatches, reason: str) -> None:

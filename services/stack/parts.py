@@ -166,8 +166,8 @@ def _file_server(folder: Path, port: int) -> Part:
 
 
 def _workers() -> list[Part]:
-    # An account may have four connections to the EO data store; each image worker uses two.
-    concurrency = {"image_worker": min(os.cpu_count() or 1, 2), "label_worker": 2}
+    # Of the two processes of an image worker one cuts, on all cores; the other fetches the next product.
+    concurrency = {"image_worker": 2, "label_worker": 2}
     return [
         Part(
             name,

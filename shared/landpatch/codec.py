@@ -4,7 +4,8 @@ import hashlib
 import io
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Compression
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
+from rasterio.io import DatasetReader, MemoryFile
 from rasterio.transform import from_origin
 
 from landpatch import __version__
@@ -49,8 +50,11 @@ def encode_image(bands: NDArray[np.float64], patch: Patch, tags: Mapping[str, st
     """A patch's GeoTIFF.
 
     bands: (14, 250, 250) float64, in the order of `radiometry.BANDS`. tags are written with the prefix
-    `LANDPATCH_`. The same arguments give the same bytes.
+    `LANDPATCH_`. The same arguments give the same bytes. Raises PermanentError for values that are not
+    finite.
     """
+    if not np.isfinite(bands).all():
+        raise PermanentError(f"{patch.name}: holds values that are not finite")
     with gdal_env(), MemoryFile() as memory:
         with memory.open(**_profile(patch), compress="deflate", zlevel=1, predictor=2) as image:
             image.update_tags(
@@ -77,19 +81,38 @@ def _profile(patch: Patch) -> dict[str, object]:
     }
 
 
+def check_image(data: bytes, patch: Patch) -> None:
+    """Check that bytes are a patch's GeoTIFF with the profile of the contract, without reading its pixels.
+
+    Raises PermanentError that says what differs.
+    """
+    with _opened(data, patch):
+        pass
+
+
 def decode_image(data: bytes, patch: Patch) -> Image:
     """Read a patch's GeoTIFF and check that it is one: whole, with the profile of the contract.
 
     Raises PermanentError that says what differs.
     """
+    with _opened(data, patch) as image:
+        tags = {
+            name.removeprefix(_TAG_PREFIX): value
+            for name, value in image.tags().items()
+            if name.startswith(_TAG_PREFIX)
+        }
+        bands: NDArray[np.float64] = image.read()
+    if not np.isfinite(bands).all():
+        raise PermanentError(f"{patch.name}.tif: holds values that are not finite")
+    return Image(bands, tags)
+
+
+@contextmanager
+def _opened(data: bytes, patch: Patch) -> Iterator[DatasetReader]:
     if data[:4] not in _TIFF_SIGNATURES:
         raise PermanentError(f"{patch.name}.tif: not a TIFF")
     try:
-        with (
-            gdal_env(),
-            MemoryFile(data) as memory,
-            memory.open(driver="GTiff") as image,
-        ):
+        with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
             expected = _profile(patch) | {"crs": CRS.from_string(GRID_CRS)}
             del expected["blockysize"]
             for name, wanted in expected.items():
@@ -100,17 +123,9 @@ def decode_image(data: bytes, patch: Patch) -> Image:
                 raise PermanentError(f"{patch.name}.tif: other bands or blocks than a patch has")
             if image.nodata is not None or image.compression != Compression.deflate:
                 raise PermanentError(f"{patch.name}.tif: has a nodata value or is not deflated")
-            tags = {
-                name.removeprefix(_TAG_PREFIX): value
-                for name, value in image.tags().items()
-                if name.startswith(_TAG_PREFIX)
-            }
-            bands: NDArray[np.float64] = image.read()
+            yield image
     except RasterioError as error:
         raise PermanentError(f"{patch.name}.tif: not a whole GeoTIFF: {error}") from error
-    if not np.isfinite(bands).all():
-        raise PermanentError(f"{patch.name}.tif: holds values that are not finite")
-    return Image(bands, tags)
 
 
 def encode_label(classes: NDArray[np.uint8]) -> bytes:

@@ -59,6 +59,9 @@ def compose_best(observations: Sequence[Observation]) -> Composite:
     clear ones; where none is clear the first valid observation stays.
     """
     first = observations[0]
+    if len(observations) == 1:
+        share = float(np.count_nonzero(first.clarity != UNSEEN) / first.clarity.size)
+        return Composite(add_indices(first.reflectance), first.clarity, (share,))
     reflectance, clarity = first.reflectance.copy(), first.clarity.copy()
     origin = np.where(clarity == UNSEEN, -1, 0).astype("int16")
     for number, observation in enumerate(observations[1:], start=1):

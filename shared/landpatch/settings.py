@@ -1,5 +1,6 @@
 """The settings: environment variables, or the same names in `.env`."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,11 @@ from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, fi
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from landpatch.errors import ConfigurationError
+
+
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 _HTTP_URL = TypeAdapter(HttpUrl)
 
@@ -32,6 +38,9 @@ class Settings(BaseSettings):
     eo_endpoint: str = Field("https://eodata.dataspace.copernicus.eu", alias="LANDPATCH_EO_S3_ENDPOINT")
     eo_access_key: SecretStr | None = Field(None, alias="EO_S3_ACCESS_KEY_ID")
     eo_secret_key: SecretStr | None = Field(None, alias="EO_S3_SECRET_ACCESS_KEY")
+    eo_connections: int = Field(4, alias="LANDPATCH_EO_CONNECTIONS", ge=1, le=1000)
+    eo_connection_bytes_per_s: int = Field(20_000_000, alias="LANDPATCH_EO_CONNECTION_BYTES_PER_S", ge=1000)
+    eo_requests_per_minute: int = Field(2000, alias="LANDPATCH_EO_REQUESTS_PER_MINUTE", ge=1)
     source: Literal["cdse", "sandbox"] = Field("cdse", alias="LANDPATCH_SOURCE")
     """Where the pixels come from; set by the embedded stack, written into every file."""
 
@@ -56,8 +65,10 @@ class Settings(BaseSettings):
     """Share of clear pixels from which on a patch counts as complete."""
     max_products: int = Field(6, alias="LANDPATCH_MAX_PRODUCTS", ge=1, le=100)
     """How many products a patch may use."""
-    window_pixels: int = Field(32_000_000, alias="LANDPATCH_WINDOW_PIXELS", ge=4_194_304)
-    """How many 10 m pixels of a band are decoded at a time."""
+    memory_bytes: int = Field(1_610_612_736, alias="LANDPATCH_MEMORY_BYTES", ge=536_870_912)
+    """What an image worker's process may use."""
+    threads: int = Field(default_factory=_available_cores, alias="LANDPATCH_THREADS", ge=1, le=256)
+    """On how many cores an image worker decodes and cuts; by default on all it may use."""
 
     def is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
         """Whether a patch with these shares of valid and of clear pixels counts as complete."""

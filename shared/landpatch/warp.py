@@ -1,7 +1,8 @@
 """Native window -> patch grid: one true warp, straight from a band's UTM grid to EPSG:3035."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from landpatch.grid import CRS, PATCH_SIZE_M, PATCH_SIZE_PX
+from landpatch.grid import CRS, PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -71,102 +72,112 @@ def project_patch(xmin: int, ymin: int, crs: str) -> tuple[NDArray[np.float64], 
     return _spread(x, matrix), _spread(y, matrix)
 
 
+def project_corners(patches: Sequence[Patch], crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the centres of the four corner pixels of patches lie in another CRS: x, y, each (patch, 4)."""
+    reach = np.array([PIXEL_SIZE_M / 2, PATCH_SIZE_M - PIXEL_SIZE_M / 2])
+    corner = np.array([(patch.xmin, patch.ymin) for patch in patches], dtype="float64").reshape(-1, 2)
+    east = corner[:, 0, None] + np.repeat(reach, 2)
+    north = corner[:, 1, None] + np.tile(reach, 2)
+    x, y = _transformer(crs).transform(east, north, errcheck=True)
+    return np.asarray(x), np.asarray(y)
+
+
 def _spread(nodes: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values at the nodes -> values at the pixel centres."""
     spread: NDArray[np.float64] = matrix @ nodes @ matrix.T
     return spread
 
 
-@dataclass(frozen=True, slots=True)
-class PatchMap:
-    """Where each pixel of a patch takes its value from, in pixels of a native grid."""
+def needed_window(
+    x: NDArray[np.float64], y: NDArray[np.float64], grid: NativeGrid, margin: int = 0
+) -> Window | None:
+    """The part of a grid that a bilinear warp to points touches; None when it touches none.
 
-    col: NDArray[np.float64]
-    """(250, 250); whole numbers are pixel centres, so -0.5 is the grid's outer left edge."""
-    row: NDArray[np.float64]
-    """(250, 250); whole numbers are pixel centres, so -0.5 is the grid's outer upper edge."""
-
-    def nearest(self, grid: NativeGrid) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-        """Row and column of the native pixel that holds each patch pixel's centre, and whether the
-        grid has it; each (250, 250)."""
-        col = np.floor(self.col + 0.5).astype(np.intp)
-        row = np.floor(self.row + 0.5).astype(np.intp)
-        inside = (col >= 0) & (col < grid.width) & (row >= 0) & (row < grid.height)
-        return row, col, inside
-
-
-def map_patch(x: NDArray[np.float64], y: NDArray[np.float64], grid: NativeGrid) -> PatchMap:
-    """Coordinates of a patch's pixel centres in the grid's CRS, each (250, 250) -> a PatchMap."""
-    return PatchMap(
-        col=(x - grid.left) / grid.pixel_size_m - 0.5, row=(grid.top - y) / grid.pixel_size_m - 0.5
-    )
-
-
-def needed_window(patch_map: PatchMap, grid: NativeGrid) -> Window | None:
-    """The part of the grid that a bilinear warp of the patch touches; None when it touches none."""
-    col0 = max(int(np.floor(patch_map.col.min())), 0)
-    row0 = max(int(np.floor(patch_map.row.min())), 0)
-    col1 = min(int(np.floor(patch_map.col.max())) + 2, grid.width)
-    row1 = min(int(np.floor(patch_map.row.max())) + 2, grid.height)
+    x, y: points in the grid's CRS, any shape. margin: native pixels to add on every side.
+    """
+    cols, rows = _to_pixels(x, y, grid)
+    col0 = max(int(np.floor(cols.min())) - margin, 0)
+    row0 = max(int(np.floor(rows.min())) - margin, 0)
+    col1 = min(int(np.floor(cols.max())) + 2 + margin, grid.width)
+    row1 = min(int(np.floor(rows.max())) + 2 + margin, grid.height)
     if col0 >= col1 or row0 >= row1:
         return None
     return Window(col0, row0, col1 - col0, row1 - row0)
 
 
-def join_windows(windows: list[Window]) -> Window:
-    """The smallest window that holds all the windows given (at least one)."""
-    col, row = min(w.col for w in windows), min(w.row for w in windows)
-    right = max(w.col + w.width for w in windows)
-    bottom = max(w.row + w.height for w in windows)
-    return Window(col, row, right - col, bottom - row)
+def _to_pixels(
+    x: NDArray[np.float64], y: NDArray[np.float64], grid: NativeGrid
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns and rows of points; whole numbers are pixel centres, so -0.5 is the grid's outer left or
+    upper edge."""
+    return (x - grid.left) / grid.pixel_size_m - 0.5, (grid.top - y) / grid.pixel_size_m - 0.5
 
 
-def warp_bilinear(
-    values: NDArray[np.float32],
-    observed: NDArray[np.bool_],
-    window: Window,
-    patch_map: PatchMap,
-    grid: NativeGrid,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Resample a band to a patch, bilinear, never mixing "no observation" into a value.
+class Warp:
+    """From one native grid to one patch: made once, used for every band of that grid."""
 
-    values: (y, x) float32, 0 where not observed, and observed: (y, x), both of the part `window` of
-    the grid. Weights renormalise over the observed neighbours; a patch pixel is observed where the
-    native pixel that holds its centre is.
+    def __init__(self, x: NDArray[np.float64], y: NDArray[np.float64], grid: NativeGrid) -> None:
+        """x, y: the patch's pixel centres in the grid's CRS, each (250, 250); see `project_patch`."""
+        self.grid = grid
+        self.window = needed_window(x, y, grid)
+        """The part of the grid whose pixels the warp takes; None when the grid has none of the patch."""
+        if self.window is None:
+            return
+        self._col, self._row = _to_pixels(x, y, grid)
+        cols, rows = self._col - self.window.col, self._row - self.window.row
+        self._inner = bool(
+            cols.min() >= 0
+            and rows.min() >= 0
+            and cols.max() <= self.window.width - 1
+            and rows.max() <= self.window.height - 1
+        )
+        """Every patch pixel has four native neighbours in the window."""
+        self._cols, self._rows = cols.astype("float32"), rows.astype("float32")
 
-    Returns values (250, 250) float32, 0 where not observed, and observed (250, 250).
-    """
-    cols = (patch_map.col - window.col).astype("float32")
-    rows = (patch_map.row - window.row).astype("float32")
-    warped: NDArray[np.float32] = _remap(values, cols, rows)
-    seen = take_nearest(observed, window, patch_map, grid, outside=False)
-    inner = cols.min() >= 0 and rows.min() >= 0
-    inner = inner and cols.max() <= window.width - 1 and rows.max() <= window.height - 1
-    if not inner or not observed.all():
-        weight = _remap(observed.astype("float32"), cols, rows)
+    @cached_property
+    def _nearest(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Position in the flat window of the native pixel that holds each patch pixel's centre, 0 where
+        the window has none, and whether it has; each (250, 250)."""
+        assert self.window is not None  # noqa: S101  # there is nothing to take from otherwise
+        col = np.floor(self._col + 0.5).astype(np.intp) - self.window.col
+        row = np.floor(self._row + 0.5).astype(np.intp) - self.window.row
+        inside = (col >= 0) & (col < self.window.width) & (row >= 0) & (row < self.window.height)
+        return np.where(inside, row * self.window.width + col, 0), inside
+
+    def take_nearest(self, values: NDArray[Scalar], outside: int) -> NDArray[Scalar]:
+        """Resample a categorical layer: each patch pixel takes the native pixel that holds its centre.
+
+        values: (y, x) of the warp's window. Returns (250, 250) of the same dtype, `outside` where the
+        grid has no pixel.
+        """
+        position, inside = self._nearest
+        taken: NDArray[Scalar] = values.ravel()[position]
+        taken[~inside] = outside
+        return taken
+
+    def bilinear(
+        self, values: NDArray[np.float32], observed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Resample a band, bilinear, never mixing "no observation" into a value.
+
+        values: (y, x) float32, 0 where not observed, and observed: (y, x), both of the warp's window.
+        Weights renormalise over the observed neighbours; a patch pixel is observed where the native pixel
+        that holds its centre is.
+
+        Returns values (250, 250) float32, 0 where not observed, and observed (250, 250).
+        """
+        warped = self._remap(values)
+        if self._inner and observed.all():
+            return warped, np.ones(warped.shape, dtype=np.bool_)
+        seen = self.take_nearest(observed, outside=False)
+        weight = self._remap(observed.astype("float32"))
         weight[weight <= 0] = 1
         np.divide(warped, weight, out=warped)
-    warped[~seen] = 0
-    return warped, seen
+        warped[~seen] = 0
+        return warped, seen
 
-
-def take_nearest(
-    values: NDArray[Scalar], window: Window, patch_map: PatchMap, grid: NativeGrid, outside: object
-) -> NDArray[Scalar]:
-    """Resample a categorical layer to a patch: each patch pixel takes the native pixel that holds its
-    centre. values: (y, x) of the part `window` of the grid. Returns (250, 250) of the same dtype,
-    `outside` where the window has no pixel.
-    """
-    row, col, inside = patch_map.nearest(grid)
-    row, col = row - window.row, col - window.col
-    inside &= (row >= 0) & (col >= 0) & (row < window.height) & (col < window.width)
-    taken: NDArray[Scalar] = np.full(row.shape, outside, dtype=values.dtype)
-    taken[inside] = values[row[inside], col[inside]]
-    return taken
-
-
-def _remap(
-    values: NDArray[np.float32], cols: NDArray[np.float32], rows: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    remapped = cv2.remap(values, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.asarray(remapped, dtype="float32")
+    def _remap(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        remapped = cv2.remap(
+            values, self._cols, self._rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
+        )
+        return np.asarray(remapped, dtype="float32")

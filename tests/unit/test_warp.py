@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from landpatch.grid import PATCH_SIZE_M
+from landpatch.grid import PATCH_SIZE_M, Patch
 from landpatch.warp import (
     NativeGrid,
+    Warp,
     Window,
-    join_windows,
-    map_patch,
     needed_window,
+    project_corners,
     project_patch,
-    take_nearest,
-    warp_bilinear,
 )
 
 # city: a patch, the UTM zone, the upper-left corner of a tile that holds it
@@ -61,8 +59,8 @@ def test_pixels_that_encode_their_coordinates_are_recovered(city, size_m):
     xmin, ymin, crs = CITIES[city]
     x, y = project_patch(xmin, ymin, crs)
     grid = grid_around(x, y, crs, size_m)
-    patch_map = map_patch(x, y, grid)
-    window = needed_window(patch_map, grid)
+    warp = Warp(x, y, grid)
+    window = warp.window
     rows = slice(window.row, window.row + window.height)
     cols = slice(window.col, window.col + window.width)
     observed = np.ones((window.height, window.width), bool)
@@ -70,34 +68,34 @@ def test_pixels_that_encode_their_coordinates_are_recovered(city, size_m):
         own_coordinates(grid), pixel_centres(xmin, ymin), (xmin, ymin), strict=True
     ):
         values = (native - origin)[rows, cols].astype("float32")
-        warped, seen = warp_bilinear(values, observed, window, patch_map, grid)
+        warped, seen = warp.bilinear(values, observed)
         assert seen.all()
         tolerance_m = 0.002 * size_m
         assert np.abs(warped - (truth - origin)).max() <= tolerance_m
 
 
 def flat_case(size_m=10):
-    """A grid and a patch map that is shifted by a quarter pixel, no projection involved."""
+    """A warp by a quarter pixel, no projection involved, and the shape of its window."""
     grid = NativeGrid("EPSG:32631", 0, 2600, size_m, 260, 260)
     x, y = np.meshgrid(2.5 + 5 + 10.0 * np.arange(250), 2600 - 5 - 10.0 * np.arange(250))
-    return grid, map_patch(x, y, grid)
+    warp = Warp(x, y, grid)
+    assert warp.window == Window(0, 0, 251, 251)
+    return warp
 
 
 def test_no_observation_is_never_mixed_into_a_value():
-    grid, patch_map = flat_case()
-    observed = np.ones((260, 260), bool)
+    observed = np.ones((251, 251), bool)
     observed[:, 100] = False
     values = np.where(observed, np.float32(500), np.float32(0))
-    warped, seen = warp_bilinear(values, observed, Window(0, 0, 260, 260), patch_map, grid)
+    warped, seen = flat_case().bilinear(values, observed)
     assert np.allclose(warped[seen], 500)
     assert (warped[~seen] == 0).all()
 
 
 def test_a_pixel_is_observed_where_its_nearest_native_pixel_is():
-    grid, patch_map = flat_case()
-    observed = np.random.default_rng(5).random((260, 260)) > 0.4
+    observed = np.random.default_rng(5).random((251, 251)) > 0.4
     values = np.where(observed, np.float32(7), np.float32(0))
-    warped, seen = warp_bilinear(values, observed, Window(0, 0, 260, 260), patch_map, grid)
+    warped, seen = flat_case().bilinear(values, observed)
     assert (seen == observed[:250, :250]).all()
     assert np.allclose(warped[seen], 7)
 
@@ -105,37 +103,42 @@ def test_a_pixel_is_observed_where_its_nearest_native_pixel_is():
 def test_the_outer_half_pixel_of_a_tile_is_kept_and_beyond_it_nothing_is_seen():
     grid = NativeGrid("EPSG:32631", 0, 2500, 10, 125, 250)
     x, y = np.meshgrid(3 + 10.0 * np.arange(250), 2500 - 5 - 10.0 * np.arange(250))
-    patch_map = map_patch(x, y, grid)
-    window = needed_window(patch_map, grid)
-    values = np.full((window.height, window.width), 9, "float32")
-    warped, seen = warp_bilinear(values, np.ones(values.shape, bool), window, patch_map, grid)
+    warp = Warp(x, y, grid)
+    values = np.full((warp.window.height, warp.window.width), 9, "float32")
+    warped, seen = warp.bilinear(values, np.ones(values.shape, bool))
     assert seen[:, :125].all()
     assert not seen[:, 125:].any()
     assert np.allclose(warped[:, :125], 9)
 
 
-def test_the_grids_of_60_20_and_10_m_share_the_tile_corner_not_the_first_pixel_centre():
-    for size_m in (10, 20, 60):
-        grid = NativeGrid("EPSG:32631", 600000, 5000040, size_m, 10980, 10980)
-        corner = map_patch(np.array([[600000.0]]), np.array([[5000040.0]]), grid)
-        assert (corner.col.item(), corner.row.item()) == (-0.5, -0.5)
-
-
 def test_a_patch_beside_the_tile_needs_no_window():
     far = NativeGrid("EPSG:32631", 1e6, 1e6, 10, 100, 100)
     x, y = np.meshgrid(np.arange(250.0), np.arange(250.0))
-    assert needed_window(map_patch(x, y, far), far) is None
+    assert needed_window(x, y, far) is None
+    assert Warp(x, y, far).window is None
 
 
 def test_categories_take_the_pixel_that_holds_the_centre():
-    grid, patch_map = flat_case()
-    classes = np.random.default_rng(2).integers(0, 12, (260, 260)).astype("uint8")
-    taken = take_nearest(classes, Window(0, 0, 260, 260), patch_map, grid, outside=0)
+    classes = np.random.default_rng(2).integers(0, 12, (251, 251)).astype("uint8")
+    taken = flat_case().take_nearest(classes, outside=0)
     assert (taken == classes[:250, :250]).all()
 
 
-def test_joined_windows_hold_each_window():
-    assert join_windows([Window(5, 7, 2, 2), Window(1, 8, 1, 9)]) == Window(1, 7, 6, 10)
+@pytest.mark.parametrize("city", CITIES)
+def test_the_window_of_the_corners_with_a_margin_holds_the_window_of_every_pixel(city):
+    xmin, ymin, crs = CITIES[city]
+    patch = Patch(0, xmin, ymin, 0)
+    x, y = project_patch(xmin, ymin, crs)
+    corner_x, corner_y = project_corners([patch, patch], crs)
+    assert np.abs(corner_x[1] - [x[-1, 0], x[0, 0], x[-1, -1], x[0, -1]]).max() < 1e-6
+    for size_m in (10, 20, 60):
+        grid = grid_around(x, y, crs, size_m)
+        exact = needed_window(x, y, grid)
+        planned = needed_window(corner_x[0], corner_y[0], grid, margin=1)
+        assert planned.col <= exact.col
+        assert planned.row <= exact.row
+        assert planned.col + planned.width >= exact.col + exact.width
+        assert planned.row + planned.height >= exact.row + exact.height
 
 
 def test_patch_size_and_pixels_agree():

@@ -1,8 +1,10 @@
 """Bands of a product: the EO data store of the Copernicus Data Space Ecosystem, over S3."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "eodata"
-CONNECTIONS = 2
-"""What a worker opens at a time; an account may have four, over all its workers."""
+CONNECTIONS = 4
+"""What an account may open at a time, over all its workers."""
 SCENE_CLASS = "SCL"
 MAX_FILE_BYTES = 400_000_000
 
@@ -43,12 +45,24 @@ class ProductFiles:
     """Bytes of each key."""
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What has been asked of the store."""
+
+    bytes: int = 0
+    requests: int = 0
+
+
 class EOData:
     """The EO data store."""
 
     def __init__(self, client: "S3Client", endpoint: str) -> None:
         """client: made for the EO data store alone. endpoint: its URL, for messages."""
         self._client = client
+        self.connections = CONNECTIONS
+        self.bytes_read = 0
+        self.requests = 0
+        self._lock = Lock()
         self._what = f"the EO data store (LANDPATCH_EO_S3_ENDPOINT={endpoint})"
 
     def find_files(self, s3_path: str, product: str) -> ProductFiles:
@@ -71,13 +85,33 @@ class EOData:
         """A file's bytes, whole. Raises TransientError when fewer arrive than the listing said."""
         if size > MAX_FILE_BYTES:
             raise PermanentError(f"{key.rsplit('/', 1)[-1]}: {size} bytes are more than a band has")
+        return self.read_range(key, 0, size)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """So many bytes of a file from an offset. Raises TransientError when fewer arrive."""
         try:
-            data = self._client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            answer = self._client.get_object(
+                Bucket=BUCKET, Key=key, Range=f"bytes={start}-{start + length - 1}"
+            )
+            data = answer["Body"].read()
         except (BotoCoreError, ClientError) as error:
             raise translate(error, self._what) from error
-        if len(data) != size:
-            raise TransientError(f"{key.rsplit('/', 1)[-1]}: {len(data)} of {size} bytes arrived")
+        if len(data) != length:
+            raise TransientError(f"{key.rsplit('/', 1)[-1]}: {len(data)} of {length} bytes arrived")
+        with self._lock:
+            self.bytes_read += length
+            self.requests += 1
         return data
+
+    @contextmanager
+    def counting(self) -> Iterator["Traffic"]:
+        """Bytes and requests while the context lasts; complete when it ends."""
+        traffic = Traffic()
+        begin = self.bytes_read, self.requests
+        try:
+            yield traffic
+        finally:
+            traffic.bytes, traffic.requests = self.bytes_read - begin[0], self.requests - begin[1]
 
     def check(self) -> None:
         """Raise ConfigurationError or InfrastructureError when the store cannot be used."""

@@ -7,8 +7,9 @@ import pytest
 from landpatch.composite import Observation
 from landpatch.grid import Patch
 from landpatch.radiometry import Radiometry
-from services.image_worker.bands import ProductBytes
-from services.image_worker.cut import cut_patches
+from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
+from services.image_worker.loader import Room
+from services.image_worker.product import MemoryProduct
 
 Cut = Callable[[Mapping[str, bytes], Radiometry, Sequence[Patch]], dict[str, Observation | None]]
 
@@ -18,9 +19,16 @@ def cut() -> Cut:
     """The whole cut: JP2 bytes of the 12 bands and SCL, by name, to each patch's observation, by name."""
 
     def run(
-        bands: Mapping[str, bytes], radiometry: Radiometry, patches: Sequence[Patch]
+        files: Mapping[str, bytes], radiometry: Radiometry, patches: Sequence[Patch], threads: int = 2
     ) -> dict[str, Observation | None]:
-        files = ProductBytes("S2A_MSIL2A_TEST.SAFE", radiometry, bands, 0, 0)
-        return {patch.name: seen for patch, seen in cut_patches(files, "scene", patches, 32_000_000)}
+        memory = MemoryProduct("S2A_MSIL2A_TEST.SAFE", radiometry, files)
+        sites = locate_patches(memory.product, patches)
+        bands = memory.open(needed_tiles(memory.product, sites))
+        pairs = cut_patches(memory.product, bands, sites, "scene", _pair, threads, Room(2**31))
+        return {patch.name: seen for patch, seen in pairs}
 
     return run
+
+
+def _pair(patch: Patch, seen: Observation | None) -> tuple[Patch, Observation | None]:
+    return patch, seen

@@ -1,0 +1,107 @@
+"""A product: what its small files say, and its bands on their way into memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from landpatch.errors import PermanentError
+from landpatch.jp2 import HEAD_BYTES, TileParts
+from landpatch.metadata import parse_radiometry
+from landpatch.radiometry import Radiometry
+from landpatch.sources.eodata import EOData
+from landpatch.transfer import Fetch, Rates, plan_fetch
+from services.image_worker.bands import Band, BandHead, open_head
+from services.image_worker.loader import Chunk, ChunkedFile, Loader, MemoryBytes, Room
+
+Needed = Mapping[str, list[int]]
+"""Numbers of the JP2 tiles that are needed of each band."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product whose radiometry and band heads are known."""
+
+    name: str
+    radiometry: Radiometry
+    bands: Mapping[str, BandHead]
+    """`B1` … `B12`, `SCL`; all of one zone and corner."""
+
+
+def describe_product(name: str, radiometry: Radiometry, heads: Mapping[str, BandHead]) -> Product:
+    """Check that bands belong together; raises PermanentError."""
+    corners = {(band.grid.crs, band.grid.left, band.grid.top) for band in heads.values()}
+    if len(corners) != 1:
+        raise PermanentError(f"{name}: its bands do not share one zone and corner")
+    return Product(name, radiometry, heads)
+
+
+class RemoteProduct:
+    """A product in the EO data store."""
+
+    def __init__(self, eodata: EOData, s3_path: str, name: str) -> None:
+        """Find its files, read its metadata and the first bytes of each band.
+
+        Raises PermanentError or TransientError.
+        """
+        self._eodata = eodata
+        self._files = eodata.find_files(s3_path, name)
+        metadata = self._files.metadata
+        radiometry = parse_radiometry(eodata.read(metadata, self._files.sizes[metadata]), name)
+        with ThreadPoolExecutor(eodata.connections) as pool:
+            heads = dict(pool.map(lambda band: (band, self._read_head(name, band)), self._files.bands))
+        self.product = describe_product(name, radiometry, heads)
+
+    def _read_head(self, name: str, band: str) -> BandHead:
+        key = self._files.bands[band]
+        size = self._files.sizes[key]
+        return open_head(self._eodata.read_range(key, 0, min(HEAD_BYTES, size)), size, band, name)
+
+    @contextmanager
+    def fetch(self, needed: Needed, rates: Rates, room: Room) -> Iterator[dict[str, Band]]:
+        """Begin to fetch what is needed; the bands wait, tile by tile, for what has not come yet."""
+        with ThreadPoolExecutor(self._eodata.connections) as pool:
+            plans = list(
+                pool.map(lambda band: self._plan(band, needed[band.name], rates), self.product.bands.values())
+            )
+        chunks = {band.name: [self._chunk(band, span) for span in fetch.spans] for band, fetch in plans}
+        every = [chunk for own in chunks.values() for chunk in own]
+        with Loader(self._eodata.read_range, every, self._eodata.connections, room) as loader:
+            yield {
+                band.name: Band(band, ChunkedFile(loader, chunks[band.name]), needed[band.name])
+                for band, _ in plans
+            }
+
+    def _plan(self, band: BandHead, needed: Sequence[int], rates: Rates) -> tuple[BandHead, Fetch]:
+        fetch = plan_fetch(band.head, needed, rates)
+        if fetch.how != "walk":
+            return band, fetch
+        key = self._files.bands[band.name]
+        parts = TileParts(band.head, partial(self._eodata.read_range, key), band.what)
+        for tile in needed:
+            parts.locate(tile)
+        known = replace(band, head=replace(band.head, spans=parts.found_so_far()))
+        return known, plan_fetch(known.head, needed, rates)
+
+    def _chunk(self, band: BandHead, span: tuple[int, int]) -> Chunk:
+        """Chunks of all bands are fetched from north to south."""
+        head = band.head
+        return Chunk(self._files.bands[band.name], span, (span[0] - head.begin) / (head.end - head.begin))
+
+
+class MemoryProduct:
+    """A product whose band files are in memory, whole."""
+
+    def __init__(self, name: str, radiometry: Radiometry, files: Mapping[str, bytes]) -> None:
+        """files: JP2 bytes of `B1` … `B12` and `SCL`. Raises PermanentError."""
+        self._files = files
+        heads = {band: open_head(data[:HEAD_BYTES], len(data), band, name) for band, data in files.items()}
+        self.product = describe_product(name, radiometry, heads)
+
+    def open(self, needed: Needed) -> dict[str, Band]:
+        """The bands, for tiles that are decoded once each."""
+        return {
+            name: Band(head, MemoryBytes(self._files[name]), needed[name])
+            for name, head in self.product.bands.items()
+        }
