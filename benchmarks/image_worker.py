@@ -1,0 +1,83 @@
+"""The image worker: a dense product, a sparse one, and one worker against two."""
+
+from typing import Any
+
+from benchmarks.products import make_product, patches_of_tile, product_name, product_path
+from benchmarks.stage import Stage, open_stage, start_worker, take_answer
+
+SAMPLE = 60
+"""Patches whose deflating is measured for the floor."""
+
+
+def _prepare(stage: Stage, products: list[int], tlm: bool) -> None:
+    for number in products:
+        make_product(product_name(number, tlm), stage.folder, tlm)
+
+
+def _floor(stage: Stage, patches: int, tlm: bool) -> dict[str, Any]:
+    folder = stage.folder / "eodata" / product_path(product_name(0, tlm))
+    job = {"job": "floor", "folder": str(folder), "patches": patches, "sample": SAMPLE}
+    return take_answer(start_worker(stage, job))
+
+
+def dense() -> dict[str, Any]:
+    """All patches of a tile out of one product, on one thread, against decoding its tiles and deflating its
+    patches once each."""
+    patches = len(patches_of_tile(5000))
+    with open_stage() as stage:
+        _prepare(stage, [0], tlm=False)
+        job = {"job": "cut", "products": [0], "patches": patches, "tlm": False}
+        cut = take_answer(start_worker(stage, job, LANDPATCH_THREADS="1"))
+        floor = _floor(stage, patches, tlm=False)
+    floor_cpu_s = floor["decode_cpu_s"] + floor["encode_cpu_s_patch"] * cut["patches"]
+    return {
+        "patches": cut["patches"],
+        "cpu_s": cut["cpu_s"],
+        "floor_cpu_s": floor_cpu_s,
+        "cpu_over_floor": cut["cpu_s"] / floor_cpu_s,
+        "cpu_s_a_patch": cut["cpu_s"] / cut["patches"],
+        "floor_cpu_s_a_patch": floor_cpu_s / cut["patches"],
+        "cpu_over_wall": cut["cpu_s"] / cut["wall_s"],
+        "peak_gib": cut["peak_bytes"] / 2**30,
+        "bytes_over_product": cut["bytes"] / floor["product_bytes"],
+        "requests": cut["requests"],
+    }
+
+
+def sparse() -> dict[str, Any]:
+    """28 patches out of one product, as many as FR101 has, with and without TLM markers."""
+    figures: dict[str, Any] = {}
+    for tlm in (True, False):
+        with open_stage() as stage:
+            _prepare(stage, [0], tlm)
+            job = {"job": "cut", "products": [0], "patches": 28, "tlm": tlm}
+            cut = take_answer(start_worker(stage, job, LANDPATCH_THREADS="1"))
+            floor = _floor(stage, 28, tlm)
+        floor_cpu_s = floor["decode_cpu_s"] + floor["encode_cpu_s_patch"] * cut["patches"]
+        name = "with_tlm" if tlm else "without_tlm"
+        figures |= {
+            f"bytes_over_product_{name}": cut["bytes"] / floor["product_bytes"],
+            f"requests_{name}": cut["requests"],
+            f"cpu_over_floor_{name}": cut["cpu_s"] / floor_cpu_s,
+            f"wall_s_{name}": cut["wall_s"],
+        }
+    return figures
+
+
+def scaling() -> dict[str, Any]:
+    """Four products on one worker, then two and two on two workers at a time, each of one thread."""
+    with open_stage() as stage:
+        _prepare(stage, [0, 1, 2, 3, 4, 5, 6, 7], tlm=True)
+        job = {"job": "cut", "patches": 120, "tlm": True}
+        alone = take_answer(start_worker(stage, job | {"products": [0, 1, 2, 3]}, LANDPATCH_THREADS="1"))
+        workers = [
+            start_worker(stage, job | {"products": products}, LANDPATCH_THREADS="1")
+            for products in ([4, 5], [6, 7])
+        ]
+        together = [take_answer(worker) for worker in workers]
+    wall_s = max(answer["wall_s"] for answer in together)
+    return {
+        "wall_s_one_worker": alone["wall_s"],
+        "wall_s_two_workers": wall_s,
+        "speedup": alone["wall_s"] / wall_s,
+    }

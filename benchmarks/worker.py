@@ -1,0 +1,130 @@
+"""A process that does one job and says what it took: `python -m benchmarks.worker JOB`, JSON in and out."""
+
+import json
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks.products import METADATA, ROOT, patches_of_tile, product_name, product_path
+from landpatch.codec import encode_image
+from landpatch.composite import compose_best
+from landpatch.grid import Patch
+from landpatch.ledger import open_ledger
+from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
+from landpatch.metadata import parse_radiometry
+from landpatch.settings import load_settings
+from landpatch.sources.eodata import open_eodata
+from landpatch.storage import open_store
+from services.image_worker.bands import Pixels
+from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
+from services.image_worker.loader import Room
+from services.image_worker.pipeline import ImageWorker
+from services.image_worker.product import MemoryProduct
+from services.image_worker.turn import Turn
+
+YEAR = 2023
+
+
+def cut(job: dict[str, Any]) -> dict[str, Any]:
+    """Cut patches out of products with a whole image worker: fetch, decode, warp, encode, store, ledger."""
+    settings = load_settings(None)
+    ledger = open_ledger(settings)
+    worker = ImageWorker(settings, open_store(settings), open_eodata(settings), ledger, Turn())
+    patches = patches_of_tile(job["patches"])
+    took = {"patches": 0, "bytes": 0, "requests": 0}
+    begin, begin_cpu = time.monotonic(), time.process_time()
+    for number in job["products"]:
+        message = _message(f"XX{number:03d}", number, patches, job["tlm"])
+        request = RegionRequest(
+            nuts=message.nuts, year=YEAR, start=datetime(YEAR, 5, 1).date(), end=datetime(YEAR, 9, 30).date()
+        )
+        run, _ = ledger.start(request)
+        message = message.model_copy(update={"run": run})
+        ledger.open_round(message.region, run, 1, {message.task: "{}"}, {})
+        worker.cut(message)
+        states = [outcome.state for outcome in ledger.outcomes(message.region, "images").values()]
+        took["patches"] += states.count("complete")
+        for work in ledger.work(message.region).values():
+            took["bytes"] += work.bytes_downloaded
+            took["requests"] += work.requests
+    return took | _spent(begin, begin_cpu)
+
+
+def _message(nuts: str, number: int, patches: list[Patch], tlm: bool) -> CutScene:
+    name = product_name(number, tlm)
+    scene = SceneRef(
+        id=f"00000000-0000-0000-0000-{number:012d}",
+        name=name,
+        s3_path=product_path(name),
+        sensed=datetime(YEAR, 6, 1, tzinfo=UTC),
+        baseline=(5, 12 if tlm else 10),
+    )
+    return CutScene(
+        run="bench",
+        nuts=nuts,
+        year=YEAR,
+        round=1,
+        recipe="bench",
+        composite="best",
+        scene=scene,
+        patches=tuple(PatchWork(name=patch.name) for patch in patches),
+    )
+
+
+def floor(job: dict[str, Any]) -> dict[str, Any]:
+    """What cannot be saved: decode each needed tile once, deflate each patch once (a sample of them)."""
+    folder = ROOT / job["folder"]
+    files = {}
+    for path in folder.rglob("*.jp2"):
+        label = path.stem.split("_")[2]
+        files[label.replace("B0", "B")] = path.read_bytes()
+    metadata = (ROOT / "tests/data/sentinel2" / METADATA[0] / "MTD_MSIL2A.xml").read_bytes()
+    memory = MemoryProduct("FLOOR", parse_radiometry(metadata, "FLOOR"), files)
+    patches = patches_of_tile(job["patches"])
+    sites = locate_patches(memory.product, patches)
+    needed = needed_tiles(memory.product, sites)
+    begin_cpu = time.process_time()
+    for name, band in memory.open(needed).items():
+        for tile in needed[name]:
+            _: Pixels = band.decode(tile)
+    decode_s = time.process_time() - begin_cpu
+    sample = sites[:: max(1, len(sites) // job["sample"])]
+    bands = memory.open(needed_tiles(memory.product, sample))
+    images = list(
+        cut_patches(
+            memory.product,
+            bands,
+            sample,
+            "scene",
+            lambda patch, seen: (patch, compose_best([seen]).bands) if seen else None,
+            1,
+            Room(2**40),
+        )
+    )
+    begin_cpu = time.process_time()
+    sizes = [len(encode_image(image[1], image[0], {})) for image in images if image]
+    encode_s = (time.process_time() - begin_cpu) / len(sizes)
+    return {
+        "decode_cpu_s": decode_s,
+        "encode_cpu_s_patch": encode_s,
+        "image_bytes": sum(sizes) / len(sizes),
+        "tiles": sum(map(len, needed.values())),
+        "product_bytes": sum(map(len, files.values())),
+    }
+
+
+def _spent(begin: float, begin_cpu: float) -> dict[str, float]:
+    return {
+        "wall_s": time.monotonic() - begin,
+        "cpu_s": time.process_time() - begin_cpu,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+JOBS = {"cut": cut, "floor": floor}
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    print(json.dumps(JOBS[asked["job"]](asked)))
