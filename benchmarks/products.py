@@ -26,7 +26,9 @@ METADATA = (
 def product_name(number: int, with_tlm: bool) -> str:
     """A name such as products have; those with TLM markers are of a baseline that writes them."""
     baseline = "0512" if with_tlm else "0510"
-    return f"S2A_MSIL2A_202306{number + 1:02d}T105031_N{baseline}_R051_T31UDQ_202306{number + 1:02d}T165000.SAFE"
+    return (
+        f"S2A_MSIL2A_202306{number + 1:02d}T105031_N{baseline}_R051_T31UDQ_202306{number + 1:02d}T165000.SAFE"
+    )
 
 
 def product_path(name: str) -> str:
@@ -65,9 +67,7 @@ def _band_file(size_m: int, seed: int, with_tlm: bool) -> Path:
         for row in range(grid.tiles)
         for col in range(grid.tiles)
     }
-    data = write_jp2(
-        grid, pieces, EPSG, UPPER_LEFT, CACHE, bits=8 if seed < 0 else 15, with_tlm=with_tlm
-    )
+    data = write_jp2(grid, pieces, EPSG, UPPER_LEFT, CACHE, bits=8 if seed < 0 else 15, with_tlm=with_tlm)
     part = path.with_suffix(".part")
     part.write_bytes(data)
     part.rename(path)

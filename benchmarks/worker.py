@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from benchmarks.products import METADATA, ROOT, patches_of_tile, product_name, product_path
@@ -37,9 +37,7 @@ def cut(job: dict[str, Any]) -> dict[str, Any]:
     begin, begin_cpu = time.monotonic(), time.process_time()
     for number in job["products"]:
         message = _message(f"XX{number:03d}", number, patches, job["tlm"])
-        request = RegionRequest(
-            nuts=message.nuts, year=YEAR, start=datetime(YEAR, 5, 1).date(), end=datetime(YEAR, 9, 30).date()
-        )
+        request = RegionRequest(nuts=message.nuts, year=YEAR, start=date(YEAR, 5, 1), end=date(YEAR, 9, 30))
         run, _ = ledger.start(request)
         message = message.model_copy(update={"run": run})
         ledger.open_round(message.region, run, 1, {message.task: "{}"}, {})

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Compression
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.transform import from_origin
 
@@ -181,17 +180,15 @@ def decode_class_raster(data: bytes, width: int, height: int, what: str) -> NDAr
     if data[:4] not in _TIFF_SIGNATURES:
         raise PermanentError(f"{what}: not a TIFF but {data[:200]!r}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as raster:
-                if (raster.width, raster.height, raster.count) != (width, height, 1):
-                    raise PermanentError(
-                        f"{what}: {raster.count} bands of {raster.width} x {raster.height} pixels,"
-                        f" not one of {width} x {height}"
-                    )
-                if raster.dtypes[0] != "uint8":
-                    raise PermanentError(f"{what}: pixels are {raster.dtypes[0]}, not uint8")
-                classes: NDArray[np.uint8] = raster.read(1)
+        with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as raster:
+            if (raster.width, raster.height, raster.count) != (width, height, 1):
+                raise PermanentError(
+                    f"{what}: {raster.count} bands of {raster.width} x {raster.height} pixels,"
+                    f" not one of {width} x {height}"
+                )
+            if raster.dtypes[0] != "uint8":
+                raise PermanentError(f"{what}: pixels are {raster.dtypes[0]}, not uint8")
+            classes: NDArray[np.uint8] = raster.read(1)
     except RasterioError as error:
         raise PermanentError(f"{what}: not a whole TIFF: {error}") from error
     return classes

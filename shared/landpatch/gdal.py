@@ -1,7 +1,13 @@
 """How GDAL is allowed to work: on bytes in memory, without credentials, without looking around."""
 
+import warnings
+
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.session import DummySession
+
+# A JP2 tile by itself and an ImageServer's answer have no georeference; what is stored is checked for one.
+warnings.simplefilter("ignore", NotGeoreferencedWarning)
 
 
 def gdal_env() -> rasterio.Env:
