@@ -1,4 +1,4 @@
-"""Command line: `python -m services.sandbox serve|prepare`."""
+"""Command line: `python -m services.sandbox serve|gate|prepare`."""
 
 import argparse
 import sys
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import uvicorn
 
+from landpatch.quota import read_quota
+from landpatch.settings import load_settings
 from services.sandbox.app import make_app
+from services.sandbox.gate import make_gate
 from services.sandbox.prepare import prepare
 
 
@@ -15,6 +18,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve", help="answer as the public services do")
     serving.add_argument("--port", type=int, required=True)
+    guarding = commands.add_parser("gate", help="guard the EO data store as the account's quota asks")
+    guarding.add_argument("--port", type=int, required=True)
+    guarding.add_argument("--upstream", required=True, help="URL of the S3 server behind")
     making = commands.add_parser("prepare", help="make the products of a region and a year")
     making.add_argument("region", help="NUTS 3 code, such as FR101")
     making.add_argument("--year", type=int, default=2021)
@@ -26,6 +32,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Run a command; its exit code."""
     options = _parse(arguments)
+    if options.command == "gate":
+        gate = make_gate(options.upstream, read_quota(load_settings(None)))
+        uvicorn.run(gate, host="127.0.0.1", port=options.port, log_level="warning", access_log=False)
+        return 0
     root = options.root.resolve()
     if options.command == "serve":
         root.mkdir(parents=True, exist_ok=True)

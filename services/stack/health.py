@@ -84,6 +84,7 @@ def _make_checks(access: Access, settings: Settings) -> dict[str, Callable[[], o
         "redis": connect_redis(access).ping,
         "store": lists(settings.bucket, access.store_port, access.store_key, access.store_secret),
         "files": answers_http(access.files_port, "/"),
+        "eo_store": lists("eodata", access.eo_store_port, access.eo_key, access.eo_secret),
         "eodata": lists("eodata", access.eo_port, access.eo_key, access.eo_secret),
         "sandbox": answers_http(access.sandbox_port, "/healthz"),
         "flower": answers_http(access.flower_port, "/healthcheck"),

@@ -110,7 +110,8 @@ def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Par
     if embeds_sandbox(settings):
         (folders.sandbox / "eodata").mkdir(parents=True, exist_ok=True)
         pair = f"{access.eo_key},{access.eo_secret}"
-        parts.append(_s3_server("eodata", folders.sandbox, access.eo_port, pair, seen_after_s=0))
+        parts.append(_s3_server("eo_store", folders.sandbox, access.eo_store_port, pair, seen_after_s=0))
+        parts.append(_gate(access))
         parts.append(_sandbox(access, folders))
     return [*parts, *_workers(), _flower(access, folders)]
 
@@ -119,6 +120,12 @@ def _sandbox(access: Access, folders: Folders) -> Part:
     command = [sys.executable, "-m", "services.sandbox", "serve"]
     command += ["--port", str(access.sandbox_port), "--root", str(folders.sandbox)]
     return Part("sandbox", command, f"http://127.0.0.1:{access.sandbox_port}")
+
+
+def _gate(access: Access) -> Part:
+    command = [sys.executable, "-m", "services.sandbox", "gate", "--port", str(access.eo_port)]
+    command += ["--upstream", f"http://127.0.0.1:{access.eo_store_port}"]
+    return Part("eodata", command, f"http://127.0.0.1:{access.eo_port}")
 
 
 def _redis(access: Access, folders: Folders) -> Part:

@@ -31,6 +31,9 @@ class Access:
     store_port: int
     files_port: int
     eo_port: int
+    """The gate, which enforces the account's quota."""
+    eo_store_port: int
+    """The S3 server behind it."""
     sandbox_port: int
     flower_port: int
     redis_password: str

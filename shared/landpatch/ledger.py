@@ -275,12 +275,15 @@ class Ledger:
         )
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """The ledger of the settings. Raises ConfigurationError when no Redis is named."""
+def open_redis(settings: Settings) -> redis.Redis:
+    """A client of the Redis that all workers share; its lost connections are InfrastructureError.
+
+    Raises ConfigurationError when no Redis is named.
+    """
     if settings.redis_url is None:
         raise ConfigurationError(NO_REDIS)
     try:
-        client = _Client.from_url(
+        return _Client.from_url(
             settings.redis_url.get_secret_value(),
             decode_responses=True,
             socket_timeout=30,
@@ -289,4 +292,8 @@ def open_ledger(settings: Settings) -> Ledger:
         )
     except ValueError:
         raise ConfigurationError("LANDPATCH_REDIS_URL is not a redis:// URL") from None
-    return Ledger(client)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger of the settings. Raises ConfigurationError when no Redis is named."""
+    return Ledger(open_redis(settings))

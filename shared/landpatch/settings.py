@@ -38,9 +38,11 @@ class Settings(BaseSettings):
     eo_endpoint: str = Field("https://eodata.dataspace.copernicus.eu", alias="LANDPATCH_EO_S3_ENDPOINT")
     eo_access_key: SecretStr | None = Field(None, alias="EO_S3_ACCESS_KEY_ID")
     eo_secret_key: SecretStr | None = Field(None, alias="EO_S3_SECRET_ACCESS_KEY")
+    # The quota of the account, as the Copernicus Data Space Ecosystem grants it.
     eo_connections: int = Field(4, alias="LANDPATCH_EO_CONNECTIONS", ge=1, le=1000)
     eo_connection_bytes_per_s: int = Field(20_000_000, alias="LANDPATCH_EO_CONNECTION_BYTES_PER_S", ge=1000)
     eo_requests_per_minute: int = Field(2000, alias="LANDPATCH_EO_REQUESTS_PER_MINUTE", ge=1)
+    eo_bytes_per_30_days: int = Field(12 * 10**12, alias="LANDPATCH_EO_BYTES_PER_30_DAYS", ge=1)
     source: Literal["cdse", "sandbox"] = Field("cdse", alias="LANDPATCH_SOURCE")
     """Where the pixels come from; set by the embedded stack, written into every file."""
 

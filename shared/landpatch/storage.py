@@ -67,8 +67,12 @@ def make_s3_client(
     session_token: SecretStr | None = None,
     region: str = "us-east-1",
     connections: int = 10,
+    retries: int = 3,
 ) -> "S3Client":
-    """An S3 client with a session of its own: nothing is taken from the environment or shared."""
+    """An S3 client with a session of its own: nothing is taken from the environment or shared.
+
+    retries: how often a request is tried again without the caller's knowing.
+    """
     # Neither a profile nor a configuration file of the user's is looked at.
     core = botocore.session.Session(
         session_vars=dict.fromkeys(("profile", "config_file", "credentials_file"), (None, None, None, None))
@@ -83,7 +87,7 @@ def make_s3_client(
     config = Config(
         connect_timeout=10,
         read_timeout=60,
-        retries={"max_attempts": 4, "mode": "standard"},
+        retries={"max_attempts": 1 + retries, "mode": "standard"},
         max_pool_connections=connections,
         s3={"addressing_style": "path"},
         # Stores other than AWS do not all know the checksums that botocore adds since 1.36

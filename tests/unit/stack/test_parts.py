@@ -31,13 +31,13 @@ def environment_of(folders, **given):
     [
         ({}, set()),
         (STORE, {"store", "files"}),
-        (EO, {"eodata", "sandbox"}),
-        (STORE | EO, {"store", "files", "eodata", "sandbox"}),
+        (EO, {"eodata", "eo_store", "sandbox"}),
+        (STORE | EO, {"store", "files", "eodata", "eo_store", "sandbox"}),
     ],
 )
 def test_what_is_set_is_used_and_what_is_not_is_embedded(folders, given, absent):
     every = {
-        "redis", "store", "files", "eodata", "sandbox", "flower",
+        "redis", "store", "files", "eodata", "eo_store", "sandbox", "flower",
         "dispatcher", "image_worker", "label_worker", "indexer",
     }  # fmt: skip
     assert {part.name for part in parts_of(folders, **given)} == every - absent

@@ -1,0 +1,181 @@
+"""The quota of an EO data account, shared by all its workers through Redis.
+
+An account may have so many connections at a time, so many bytes a second on each, so many requests a
+minute and so many bytes in 30 days; beyond that it is refused, or falls to one slow connection. All
+workers ask one script in Redis before each request; Redis' own clock is the only one.
+
+Source: Copernicus Data Space Ecosystem, "Quotas and limitations".
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import cast
+
+import redis
+
+from landpatch.errors import TransientError
+from landpatch.ledger import open_redis
+from landpatch.settings import Settings
+
+LEASE_S = 180
+"""A connection of a worker that was killed is free again after this time; no request may take longer."""
+_LONGEST_WAIT_S = 1800
+_EXHAUSTED_BYTES_PER_S = 1_000_000
+"""On the one connection that is left when the volume of 30 days is used up."""
+
+_ACQUIRE = """
+local time = redis.call('TIME')
+local second = tonumber(time[1])
+local now = second * 1000 + math.floor(time[2] / 1000)
+local held = redis.call('PTTL', KEYS[4])
+if held > 0 then return {held, 0} end
+local today, volume = math.floor(second / 86400), 0
+local days = redis.call('HGETALL', KEYS[3])
+for i = 1, #days, 2 do
+  if tonumber(days[i]) <= today - 30 then redis.call('HDEL', KEYS[3], days[i])
+  else volume = volume + tonumber(days[i + 1]) end
+end
+local exhausted = volume >= tonumber(ARGV[6]) and 1 or 0
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local most = exhausted == 1 and 1 or tonumber(ARGV[4])
+if redis.call('ZCARD', KEYS[1]) >= most then return {-1, exhausted} end
+local seconds, sum, oldest = redis.call('HGETALL', KEYS[2]), 0, second
+for i = 1, #seconds, 2 do
+  local at = tonumber(seconds[i])
+  if at < second - 60 then redis.call('HDEL', KEYS[2], seconds[i])
+  else
+    sum = sum + tonumber(seconds[i + 1])
+    if at < oldest then oldest = at end
+  end
+end
+if sum >= tonumber(ARGV[5]) then return {(oldest + 61) * 1000 - now, exhausted} end
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('HINCRBY', KEYS[2], second, 1)
+redis.call('EXPIRE', KEYS[2], 120)
+redis.call('HINCRBY', KEYS[3], today, ARGV[3])
+return {0, exhausted}
+"""
+
+_HOLD = """
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What an account may do."""
+
+    connections: int
+    connection_bytes_per_s: int
+    requests_per_minute: int
+    bytes_per_30_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What of a quota is left."""
+
+    connections: int
+    requests: int
+    """In this minute."""
+    bytes: int
+    """In these 30 days."""
+    held_s: float
+    """Seconds for which the account waits because the service asked it to."""
+
+
+class Governor:
+    """Lets requests of one account pass as its quota allows."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        account: str,
+        quota: Quota,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """account: names the account and tells nothing of its key; see `account_name`."""
+        self._client = client
+        self.quota = quota
+        self._sleep = sleep
+        # Braces keep the keys of an account together on one node of a Redis cluster.
+        names = ("connections", "requests", "volume", "hold")
+        self._keys = [f"landpatch:quota:{{{account}}}:{name}" for name in names]
+        self._acquire = client.register_script(_ACQUIRE)
+        self._hold = client.register_script(_HOLD)
+
+    @contextmanager
+    def request(self, size: int) -> Iterator[float]:
+        """Hold a connection for a request of so many bytes; wait for it as long as need be.
+
+        Yields the bytes a second that the connection may take. Raises TransientError when half an hour
+        of waiting was not enough, InfrastructureError when Redis cannot be reached.
+        """
+        token = uuid.uuid4().hex
+        exhausted = self._wait(token, size)
+        try:
+            yield _EXHAUSTED_BYTES_PER_S if exhausted else self.quota.connection_bytes_per_s
+        finally:
+            self._client.zrem(self._keys[0], token)
+
+    def _wait(self, token: str, size: int) -> bool:
+        quota = self.quota
+        limits = (quota.connections, quota.requests_per_minute, quota.bytes_per_30_days)
+        waited_s = 0.0
+        while True:
+            answer = self._acquire(keys=self._keys, args=[token, LEASE_S * 1000, size, *limits])
+            wait_ms, exhausted = cast("list[int]", answer)
+            if wait_ms == 0:
+                return bool(exhausted)
+            if waited_s > _LONGEST_WAIT_S:
+                raise TransientError("no connection to the EO data store within the account's quota")
+            # A connection may be given back at any time; a hold and a minute say when they end.
+            pause_s = (0.05 if wait_ms < 0 else wait_ms / 1000) * random.uniform(1, 1.5)  # noqa: S311
+            self._sleep(pause_s)
+            waited_s += pause_s
+
+    def back_off(self, pause_s: float) -> None:
+        """The service asked to wait: nobody of this account asks it for so long."""
+        self._hold(keys=self._keys[3:], args=[max(1, int(pause_s * 1000))])
+
+    def left(self) -> Left:
+        """What is left at this moment."""
+        seconds, _ = self._client.time()
+        connections = self._client.zcount(self._keys[0], seconds * 1000, "+inf")
+        minute, days = (cast("dict[str, str]", self._client.hgetall(key)) for key in self._keys[1:3])
+        held = self._client.pttl(self._keys[3])
+        requests = sum(int(count) for at, count in minute.items() if int(at) > seconds - 60)
+        volume = sum(int(size) for day, size in days.items() if int(day) > seconds // 86_400 - 30)
+        return Left(
+            connections=max(0, self.quota.connections - connections),
+            requests=max(0, self.quota.requests_per_minute - requests),
+            bytes=max(0, self.quota.bytes_per_30_days - volume),
+            held_s=max(0, held) / 1000,
+        )
+
+
+def account_name(endpoint: str, access_key: str) -> str:
+    """Names an account by a hash of where it is and of its access key."""
+    return sha256(f"{endpoint}\n{access_key}".encode()).hexdigest()[:12]
+
+
+def read_quota(settings: Settings) -> Quota:
+    """The quota of the settings."""
+    return Quota(
+        settings.eo_connections,
+        settings.eo_connection_bytes_per_s,
+        settings.eo_requests_per_minute,
+        settings.eo_bytes_per_30_days,
+    )
+
+
+def open_governor(settings: Settings) -> Governor:
+    """The governor of the account in the settings. Raises ConfigurationError when no Redis is named."""
+    key = settings.eo_access_key.get_secret_value() if settings.eo_access_key else ""
+    return Governor(open_redis(settings), account_name(settings.eo_endpoint, key), read_quota(settings))
