@@ -54,6 +54,22 @@ def test_a_scene_that_covers_half_leaves_the_rest_to_another():
     assert all(plan[patch.name] == "full" for patch in PATCHES if patch.xmin >= 4010000)
 
 
+def test_a_cloudy_scene_takes_only_what_the_clear_ones_leave():
+    west = box(3990000, 2990000, 4010000, 3020000)
+    coverage = measure_coverage(PATCHES, [scene("clear", 1, west), scene("cloudy", 90, day=2)])
+    plan = plan_first_round(coverage)
+    for patch in PATCHES:
+        assert plan[patch.name] == ("clear" if patch.xmin < 4010000 else "cloudy")
+
+
+def test_of_scenes_alike_the_earlier_is_taken_in_whatever_order_they_are_listed():
+    alike = [scene("z", 5, day=1), scene("a", 5, day=2), scene("m", 5, day=3)]
+    for listed in (alike, alike[::-1]):
+        coverage = measure_coverage(PATCHES, listed)
+        assert plan_first_round(coverage) == dict.fromkeys(NAMES, "z")
+        assert plan_next_round(coverage, {NAMES[0]: ["z"]}, 6) == {NAMES[0]: "a"}
+
+
 def test_a_patch_that_no_scene_covers_whole_takes_the_one_that_covers_most():
     small = box(3990000, 2990000, 4001000, 3020000)
     coverage = measure_coverage(PATCHES[:1], [scene("a", 1, small), scene("b", 50, small.buffer(600), day=2)])

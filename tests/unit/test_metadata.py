@@ -31,6 +31,30 @@ def test_each_band_takes_its_own_offset(data):
     assert offsets["B8"] == offsets["B9"] == -1000
 
 
+def test_the_quantification_is_the_products_own(data):
+    name = next(iter(GENUINE))
+    xml = (data / "sentinel2" / name / "MTD_MSIL2A.xml").read_text()
+    changed = xml.replace(">10000</BOA_QUANTIFICATION_VALUE>", ">5000</BOA_QUANTIFICATION_VALUE>")
+    assert changed != xml
+    assert parse_radiometry(changed.encode(), name).quantification == 5000
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]>',
+        '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>',
+        '<!DOCTYPE a SYSTEM "http://127.0.0.1/a.dtd">',
+    ],
+)
+def test_genuine_metadata_with_a_document_type_is_refused(data, doctype):
+    name = next(iter(GENUINE))
+    xml = (data / "sentinel2" / name / "MTD_MSIL2A.xml").read_text()
+    declaration, rest = xml.split("?>", 1)
+    with pytest.raises(PermanentError, match="not safe XML"):
+        parse_radiometry(f"{declaration}?>{doctype}{rest}".encode(), name)
+
+
 ENTITIES = b'<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>'
 
 

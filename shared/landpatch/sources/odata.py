@@ -148,7 +148,7 @@ def _next_page(page: dict[str, Any], current: str, first: str) -> str:
     link = next((value for key, value in page.items() if key.lower() == "@odata.nextlink"), None)
     if not link or not page["value"]:
         return current
-    if not isinstance(link, str) or not link.startswith(first.split("?", maxsplit=1)[0]):
+    if not isinstance(link, str) or not _is_same_service(link, first):
         raise PermanentError(f"{_WHAT} points to a next page of another service")
     return link
 
