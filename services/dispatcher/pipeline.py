@@ -12,6 +12,7 @@ import structlog
 from pyproj import Transformer
 from shapely.geometry import MultiPolygon, Polygon
 
+from landpatch.blocks import lay_blocks
 from landpatch.celery import send
 from landpatch.completion import TaskMessage
 from landpatch.coverage import (
@@ -24,7 +25,7 @@ from landpatch.coverage import (
     plan_first_round,
     plan_next_round,
 )
-from landpatch.grid import CRS, PATCH_SIZE_M, Patch, lay_grid, patch_boxes
+from landpatch.grid import CRS, Patch, lay_grid, patch_boxes
 from landpatch.inventory import take_inventory
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger, Outcome
@@ -40,12 +41,11 @@ from landpatch.messages import (
     WriteIndex,
 )
 from landpatch.settings import Settings
+from landpatch.sources.clcplus import read_limits
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.odata import find_scenes
 from landpatch.storage import Store
 
-LABEL_BLOCK_CELLS = 16
-"""Cells along a side of a label block: 4000 pixels, below the usual limit of an ImageServer (4100)."""
 SETTLE_BATCH = 64
 """Patches in a message that asks to write what there is."""
 log = structlog.get_logger()
@@ -219,12 +219,10 @@ class Dispatcher:
         }
 
     def _send_labels(self, request: RegionRequest, run: str, edition: int, patches: Sequence[Patch]) -> None:
-        blocks: dict[tuple[int, int], list[str]] = defaultdict(list)
-        side_m = LABEL_BLOCK_CELLS * PATCH_SIZE_M
-        west = min((patch.xmin for patch in patches), default=0)
-        south = min((patch.ymin for patch in patches), default=0)
-        for patch in patches:
-            blocks[(patch.xmin - west) // side_m, (patch.ymin - south) // side_m].append(patch.name)
+        if not patches:
+            return
+        limits = read_limits(self.settings.clcplus_url, self.session, edition)
+        blocks = lay_blocks(patches, limits.width, limits.height)
         messages = [
             FetchLabels(
                 run=run,
@@ -233,9 +231,9 @@ class Dispatcher:
                 round=1,
                 label_year=edition,
                 block=number,
-                patches=tuple(names),
+                patches=tuple(patch.name for patch in block),
             )
-            for number, names in enumerate(blocks.values())
+            for number, block in enumerate(blocks)
         ]
         self.ledger.add_labels(request.key, {message.task: _to_text(message) for message in messages})
 

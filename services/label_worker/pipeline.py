@@ -1,20 +1,41 @@
 """exportImage window -> classes -> one .npy a patch -> store -> ledger."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 import requests
 import structlog
+from numpy.typing import NDArray
 
+from landpatch.blocks import bound_block, halve_block
 from landpatch.codec import encode_label
 from landpatch.completion import finish, is_wanted
-from landpatch.errors import PermanentError
-from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, parse_patch
+from landpatch.errors import OverloadedError, PermanentError, TooLargeError
+from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger, Outcome, Work
 from landpatch.messages import FetchLabels
 from landpatch.settings import Settings
-from landpatch.sources.clcplus import fetch_codes, to_classes
+from landpatch.sources.clcplus import MAX_SIDE, fetch_codes, to_classes
 from landpatch.storage import Store
 
+MAX_OVERLOADS = 3
+"""How often a window that the service fails over is halved; a service that is down fails over any."""
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A window of codes, and the patches that lie in it."""
+
+    patches: tuple[Patch, ...]
+    bounds: tuple[int, int, int, int]
+    """xmin ymin xmax ymax, metres, EPSG:3035."""
+    codes: NDArray[np.uint8]
+    """(y, x), row 0 in the north."""
+    requests: int
+    """What it took to have it."""
 
 
 class LabelWorker:
@@ -26,38 +47,68 @@ class LabelWorker:
         self.store = store
         self.ledger = ledger
         self.session = session
+        self._too_many = MAX_SIDE**2 + 1
+        """Pixels that the service has refused to give at once."""
 
     def fetch(self, message: FetchLabels) -> None:
-        """Fetch one window over all patches of the block; write each patch's part of it."""
+        """Fetch one window over all patches of the block, or as few as the service gives; write each
+        patch's part of it."""
         if not is_wanted(self.ledger, message, "labels"):
             return
-        patches = [parse_patch(name) for name in message.patches]
-        west = min(patch.xmin for patch in patches)
-        north = max(patch.bounds[3] for patch in patches)
-        east = max(patch.bounds[2] for patch in patches)
-        south = min(patch.ymin for patch in patches)
-        codes = fetch_codes(
-            self.settings.clcplus_url, self.session, message.label_year, (west, south, east, north)
-        )
-        layout = RegionLayout(self.settings.prefix, message.nuts, message.year)
-        for patch in patches:
-            col = (patch.xmin - west) // PIXEL_SIZE_M
-            row = (north - patch.bounds[3]) // PIXEL_SIZE_M
-            part = codes[row : row + PATCH_SIZE_PX, col : col + PATCH_SIZE_PX]
-            what = f"CLC+ {message.label_year}, window {','.join(map(str, patch.bounds))}"
+        before = self.ledger.outcomes(message.region, "labels")
+        patches = [parse_patch(name) for name in message.patches if name not in before]
+        work = Work()
+        for window in self._fetch_windows(message.label_year, patches) if patches else ():
+            work = replace(work, requests=work.requests + window.requests)
+            outcomes = {patch.name: self._write(message, patch, window) for patch in window.patches}
+            self.ledger.record(message.region, "labels", outcomes)
+        self._finish(message, work)
+
+    def _fetch_windows(
+        self, edition: int, patches: Sequence[Patch], overloads: int = MAX_OVERLOADS
+    ) -> Iterator[_Window]:
+        """Windows that together hold all patches. What is refused is asked for again in halves; so is, a
+        few times, what the service fails over."""
+        bounds = bound_block(patches)
+        pixels = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]) // PIXEL_SIZE_M**2
+        failed = 0
+        if pixels < self._too_many or len(patches) == 1:
             try:
-                self.store.put(layout.label(patch.name), encode_label(to_classes(part, what)))
-                outcome = Outcome("complete")
-            except PermanentError as error:
-                outcome = Outcome("failed", str(error))
-            self.ledger.record(message.region, "labels", {patch.name: outcome})
-        self._finish(message, Work(requests=1))
+                codes = fetch_codes(self.settings.clcplus_url, self.session, edition, bounds)
+                yield _Window(tuple(patches), bounds, codes, 1)
+                return
+            except TooLargeError:
+                if len(patches) == 1:
+                    raise
+                self._too_many, failed = min(pixels, self._too_many), 1
+            except OverloadedError:
+                if len(patches) == 1 or not overloads:
+                    raise
+                overloads, failed = overloads - 1, 1
+            log.warning("a window was refused; asking for its halves", edition=edition, bounds=bounds)
+        for half in halve_block(patches):
+            for window in self._fetch_windows(edition, half, overloads):
+                yield replace(window, requests=window.requests + failed)
+                failed = 0
+
+    def _write(self, message: FetchLabels, patch: Patch, window: _Window) -> Outcome:
+        west, _, _, north = window.bounds
+        col = (patch.xmin - west) // PIXEL_SIZE_M
+        row = (north - patch.bounds[3]) // PIXEL_SIZE_M
+        part = window.codes[row : row + PATCH_SIZE_PX, col : col + PATCH_SIZE_PX]
+        what = f"CLC+ {message.label_year}, window {','.join(map(str, patch.bounds))}"
+        try:
+            data = encode_label(to_classes(part, what))
+        except PermanentError as error:
+            return Outcome("failed", str(error))
+        self.store.put(RegionLayout(self.settings.prefix, message.nuts, message.year).label(patch.name), data)
+        return Outcome("complete")
 
     def give_up(self, message: FetchLabels, reason: str) -> None:
         """Record why these labels cannot be had; the region goes on without them."""
-        self.ledger.record(
-            message.region, "labels", {name: Outcome("failed", reason) for name in message.patches}
-        )
+        done = self.ledger.outcomes(message.region, "labels")
+        rest = {name: Outcome("failed", reason) for name in message.patches if name not in done}
+        self.ledger.record(message.region, "labels", rest)
         self._finish(message, Work(failure=reason))
 
     def _finish(self, message: FetchLabels, work: Work) -> None:

@@ -17,7 +17,7 @@ app = make_app("services.label_worker")
 def _worker() -> LabelWorker:
     """Made when the first message comes, so that no client is older than its process."""
     settings = load_settings()
-    return LabelWorker(settings, open_store(settings), open_ledger(settings), make_session())
+    return LabelWorker(settings, open_store(settings), open_ledger(settings), make_session(retries=1))
 
 
 def _give_up(message: FetchLabels, reason: str) -> None:

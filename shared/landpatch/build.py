@@ -117,6 +117,20 @@ def check_region(settings: Settings, request: RegionRequest, explicit_label_year
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What the catalogue had for a run."""
+
+    products: int
+    """Online, within the days and the clouds asked for."""
+    superseded: int
+    """Of these, left out for a higher processing baseline of the same acquisition."""
+    offline: int
+    """Not online, left out."""
+    unusable: int
+    """Entries that lack what is needed, left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a finished run has given; the keys of `--json`."""
 
@@ -162,6 +176,15 @@ class Building:
     def progress(self, request: RegionRequest) -> Progress:
         """How far it is."""
         return self.ledger.progress(request.key)
+
+    def choice(self, request: RegionRequest) -> Choice | None:
+        """What the catalogue had; None when it has not been asked, as nothing was missing."""
+        facts = self.ledger.facts(request.key)
+        if "catalogue_products" not in facts:
+            return None
+        return Choice(
+            *(int(facts[f"catalogue_{name}"]) for name in ("products", "superseded", "offline", "unusable"))
+        )
 
     def result(self, request: RegionRequest) -> Result:
         """What has come out; raises InfrastructureError when the run could not be finished."""

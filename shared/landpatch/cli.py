@@ -140,7 +140,8 @@ def region(
             click.echo(json.dumps({"region": request.nuts, "year": request.year, "state": "queued"}))
         return
     result = show_progress(building, checked.request)
-    click.echo(describe_result(result, checked.request, settings), err=as_json)
+    summary = describe_result(result, building.choice(checked.request), checked.request, settings)
+    click.echo(summary, err=as_json)
     if as_json:
         click.echo(json.dumps(asdict(result)))
     sys.exit(EXIT_INCOMPLETE if result.missing else 0)

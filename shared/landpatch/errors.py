@@ -2,8 +2,10 @@
 
     LandpatchError
     ├── TransientError        the queue tries again later
+    │   └── OverloadedError   a smaller request may be answered
     ├── PermanentError        recorded with its reason; the work goes on without
-    │   └── AbsentError       what was asked for is not there
+    │   ├── AbsentError       what was asked for is not there
+    │   └── TooLargeError     a smaller request will be answered
     └── ConfigurationError    stops at the start; the user mends the request or the settings
         └── RequestError      the request itself is wrong
     InfrastructureError is a TransientError: Redis or the store cannot be reached.
@@ -21,6 +23,10 @@ class TransientError(LandpatchError):
     """May pass by itself: time-outs, throttling, a server that is restarting."""
 
 
+class OverloadedError(TransientError):
+    """The service failed over this request, perhaps because it was too much at once."""
+
+
 class InfrastructureError(TransientError):
     """Redis or the destination store cannot be reached."""
 
@@ -31,6 +37,10 @@ class PermanentError(LandpatchError):
 
 class AbsentError(PermanentError):
     """What was asked for is not there."""
+
+
+class TooLargeError(PermanentError):
+    """More was asked for at once than the service gives."""
 
 
 class ConfigurationError(LandpatchError):

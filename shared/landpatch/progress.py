@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from landpatch.build import Building, Result
+from landpatch.build import Building, Choice, Result
 from landpatch.ledger import Progress
 from landpatch.messages import RegionRequest
 from landpatch.settings import Settings
@@ -121,8 +121,8 @@ def _watch(console: Console, building: Building, request: RegionRequest) -> Iter
         time.sleep(POLL_S)
 
 
-def describe_result(result: Result, request: RegionRequest, settings: Settings) -> str:
-    """The summary of a run, for a person."""
+def describe_result(result: Result, choice: Choice | None, request: RegionRequest, settings: Settings) -> str:
+    """The summary of a run, for a person. choice: what the catalogue had, None when it was not asked."""
     folder = result.index.removesuffix("filename2bbox.parquet")
     lines = [
         f"{request.key}: {result.images} of {result.patches} images"
@@ -136,6 +136,12 @@ def describe_result(result: Result, request: RegionRequest, settings: Settings) 
         f"  index     {result.index}",
         '  look      rasterio.open("<images>/<filename>").read([4, 3, 2]); see README, "Looking at it"',
     ]
+    if choice is not None:
+        left_out = (
+            f"{choice.superseded} superseded by reprocessing, {choice.offline} offline,"
+            f" {choice.unusable} unusable"
+        )
+        lines.insert(1, f"  catalogue {choice.products} products; left out: {left_out}")
     if settings.source == "sandbox":
         lines.insert(1, "  source    SANDBOX: synthetic pixels")
     if result.missing:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -87,6 +88,7 @@ def fleet(stack: Stack, database: int, processes: int, threads: int, turned: boo
                 worker.wait(40)
             except subprocess.TimeoutExpired:
                 worker.kill()
+        shutil.rmtree(stack.state / "store" / "landpatch" / prefix, ignore_errors=True)
 
 
 @contextmanager

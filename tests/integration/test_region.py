@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -158,6 +159,19 @@ def test_verify_finds_nothing_wrong_and_then_what_has_been_spoilt(stack, paris):
     assert f"{image.name} has another checksum" in spoilt.stdout
     assert f"{label.name} is not there" in spoilt.stdout
     assert f"{stray.name}: is in no index" in spoilt.stdout
+
+
+def test_the_summary_says_what_the_catalogue_had_and_what_was_left_out(paris):
+    line = next(line for line in paris.stderr.splitlines() if line.startswith("  catalogue"))
+    counts = [int(number) for number in re.findall(r"\d+", line)]
+    assert re.sub(r"\d+", "N", line) == (
+        "  catalogue N products; left out: N superseded by reprocessing, N offline, N unusable"
+    )
+    products, superseded, offline, unusable = counts
+    # The sandbox has reprocessed and offline products for every tile.
+    assert products > superseded > 0
+    assert offline > 0
+    assert unusable == 0
 
 
 def test_nothing_is_left_behind(stack, paris):

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,9 +12,17 @@ import requests
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
-from landpatch.errors import ConfigurationError, PermanentError, RequestError, TransientError
-from landpatch.sources.clcplus import check_edition, fetch_codes, to_classes
-from landpatch.sources.http import make_session
+from landpatch.errors import (
+    ConfigurationError,
+    OverloadedError,
+    PermanentError,
+    RequestError,
+    TooLargeError,
+    TransientError,
+)
+from landpatch.sources.clcplus import WindowLimits, check_edition, fetch_codes, read_limits, to_classes
+from tests import http_server
+from tests.http_server import Request, Server, quick_session
 
 SERVICE = "/arcgis/rest/services/CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer"
 BOUNDS = (3_757_500, 2_887_500, 3_758_300, 2_888_000)
@@ -31,38 +37,21 @@ OVERSIZE = (
 Answer = tuple[int, str, bytes]
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        status, content_type, body = self.server.answer(self.path)
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @contextmanager
-def serving(answer: Callable[[str], Answer]) -> Iterator[Any]:
-    """An ImageServer on this machine; `answer` decides what it says, `asked` is what it was asked."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.answer, server.asked = answer, []
-        server.url = f"http://127.0.0.1:{server.server_port}{SERVICE}/exportImage"
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+def serving(answer: Callable[[str], Answer]) -> Iterator[Server]:
+    """An ImageServer; `answer` decides what it says."""
+
+    def reply(request: Request) -> None:
+        status, content_type, body = answer(request.path)
+        request.send(status, body, Content_Type=content_type, Content_Length=str(len(body)))
+
+    with http_server.serving(reply, f"{SERVICE}/exportImage") as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
 def session() -> requests.Session:
-    """The session of the product, without its pauses between attempts."""
-    session = make_session()
-    for adapter in session.adapters.values():
-        adapter.max_retries = adapter.max_retries.new(backoff_factor=0, backoff_jitter=0)
-    return session
+    return quick_session()
 
 
 def tiff(codes: np.ndarray, **profile: Any) -> bytes:
@@ -94,7 +83,7 @@ def ask(session: requests.Session, body: bytes, status: int = 200, content_type:
 def test_the_question_is_exact(session):
     with serving(lambda _: (200, "image/tiff", tiff(codes_with()))) as server:
         fetch_codes(server.url, session, 2021, BOUNDS)
-    (asked,) = server.asked
+    (asked,) = server.paths
     assert urlsplit(asked).path == f"{SERVICE.replace('{year}', '2021')}/exportImage"
     assert parse_qs(urlsplit(asked).query, strict_parsing=True) == {
         "f": ["image"],
@@ -142,7 +131,7 @@ def test_an_unknown_code_is_an_error_that_names_the_window(session, code):
 
 def test_an_error_of_the_service_itself_that_comes_with_status_200_may_pass(session):
     body = b'{"error":{"code":500,"message":"Error exporting image"}}'
-    with pytest.raises(TransientError, match="Error exporting image"):
+    with pytest.raises(OverloadedError, match="Error exporting image"):
         ask(session, body, content_type="application/json")
 
 
@@ -166,9 +155,18 @@ def test_a_raster_of_another_size_or_kind_is_an_error_that_names_the_window(sess
         ask(session, tiff(raster))
 
 
-def test_an_error_that_comes_as_a_tiff_with_status_200_is_an_error_that_says_why(session):
-    with pytest.raises(PermanentError, match=f"^{WINDOW}: not a TIFF but .*exceeds the size limit"):
+def test_a_window_that_is_refused_with_status_200_is_too_large(session):
+    with pytest.raises(TooLargeError, match=f"^{WINDOW}: larger than the label service gives"):
         ask(session, OVERSIZE)
+
+
+def test_an_error_that_comes_as_a_tiff_with_status_200_is_an_error_that_says_why(session):
+    with pytest.raises(PermanentError, match=f"^{WINDOW}: not a TIFF but .*parameter is invalid") as error:
+        ask(
+            session,
+            OVERSIZE.replace(b"The requested image exceeds the size limit", b"'bbox' parameter is invalid"),
+        )
+    assert not isinstance(error.value, TooLargeError)
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xd8\xff\xe0\x00\x10JFIF", b"II", b"<html></html>"])
@@ -187,21 +185,40 @@ def test_a_service_whose_gateway_gives_up_is_asked_five_times_and_then_later(ses
     html = b"<html><head><title>504 Gateway Time-out</title></head></html>"
     with (
         serving(lambda _: (504, "text/html", html)) as server,
-        pytest.raises(TransientError, match=r"LANDPATCH_CLCPLUS_URL\) answered 504"),
+        pytest.raises(OverloadedError, match=r"LANDPATCH_CLCPLUS_URL\) answered 504"),
     ):
         fetch_codes(server.url, session, 2021, BOUNDS)
-    assert len(server.asked) == 5
+    assert len(server.paths) == 5
 
 
 def test_a_gateway_that_gives_up_once_costs_only_a_second_question(session):
     def answer(_: str) -> Answer:
-        if len(server.asked) == 1:
+        if len(server.paths) == 1:
             return 504, "text/html", b"<html></html>"
         return 200, "image/tiff", tiff(codes_with())
 
     with serving(answer) as server:
         assert np.array_equal(fetch_codes(server.url, session, 2021, BOUNDS), codes_with())
-    assert len(server.asked) == 2
+    assert len(server.paths) == 2
+
+
+# limits
+
+
+@pytest.mark.parametrize(
+    ("told", "limits"),
+    [
+        ({"maxImageWidth": 5000, "maxImageHeight": 2500}, (5000, 2500)),
+        ({}, (15_000, 4_100)),
+        ({"maxImageWidth": 10**9, "maxImageHeight": 4100}, (15_000, 4_100)),
+        ({"maxImageWidth": 0, "maxImageHeight": "4100"}, (15_000, 4_100)),
+    ],
+)
+def test_the_service_tells_how_large_a_window_may_be(session, told, limits):
+    with serving(
+        lambda _: (200, "application/json", json.dumps({"pixelType": "U8"} | told).encode())
+    ) as server:
+        assert read_limits(server.url, session, 2021) == WindowLimits(*limits)
 
 
 # editions
@@ -216,7 +233,7 @@ def describe_2018(path: str) -> Answer:
 def test_an_edition_that_is_served_passes(session):
     with serving(describe_2018) as server:
         check_edition(server.url, session, 2018)
-    assert server.asked == [f"{SERVICE.replace('{year}', '2018')}?f=json"]
+    assert server.paths == [f"{SERVICE.replace('{year}', '2018')}?f=json"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 import requests
@@ -13,29 +11,16 @@ from shapely.geometry import MultiPolygon, Polygon, box, mapping, shape
 from landpatch.errors import PermanentError, RequestError, TransientError
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
+from tests import http_server
 
 SQUARE = box(3_750_000, 2_880_000, 3_760_000, 2_890_000)
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        status, body = self.server.answer(self.path)
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @contextmanager
 def serving(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[str]:
     """The address of a real server on this machine; `answer` decides what it says."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.answer = answer
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with http_server.serving(lambda request: request.send(*answer(request.path))) as server:
+        yield server.base
 
 
 @pytest.fixture

@@ -4,10 +4,6 @@ import gzip
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,45 +12,15 @@ import requests
 from landpatch import __version__
 from landpatch.errors import PermanentError, TransientError
 from landpatch.sources.http import fetch, make_session
+from tests.http_server import Request, quick_session, serving
 
 WHAT = "the service (LANDPATCH_X_URL)"
 SECRET = "0123456789abcdef"
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked.append(self)
-        self.server.answer(self)
-
-    def send(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(answer: Callable[[Handler], None]) -> Iterator[ThreadingHTTPServer]:
-    """A real server on this machine; `answer` decides what it says, `asked` is what it was asked."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.answer, server.asked = answer, []
-        server.url = f"http://127.0.0.1:{server.server_port}/path"
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
 @pytest.fixture
 def session() -> requests.Session:
-    """The session of the product, without its pauses between attempts."""
-    session = make_session()
-    for adapter in session.adapters.values():
-        adapter.max_retries = adapter.max_retries.new(backoff_factor=0, backoff_jitter=0)
-    return session
+    return quick_session()
 
 
 def test_a_body_arrives_as_it_was_sent_and_the_query_is_sent(session):
@@ -102,24 +68,24 @@ def test_as_many_bytes_as_allowed_are_taken(session):
         assert len(fetch(session, server.url, None, WHAT, 1000)) == 1000
 
 
-def _cut_short(handler: Handler) -> None:
+def _cut_short(handler: Request) -> None:
     handler.send(body=b"x" * 10, Content_Length="100")
 
 
-def _cut_short_before_the_first_byte(handler: Handler) -> None:
+def _cut_short_before_the_first_byte(handler: Request) -> None:
     handler.send(Content_Length="100")
 
 
-def _cut_short_in_a_chunk(handler: Handler) -> None:
+def _cut_short_in_a_chunk(handler: Request) -> None:
     handler.send(body=b"64\r\nxxxxx", Transfer_Encoding="chunked")
 
 
-def _cut_short_while_compressed(handler: Handler) -> None:
+def _cut_short_while_compressed(handler: Request) -> None:
     packed = gzip.compress(bytes(range(256)) * 40)
     handler.send(body=packed[:50], Content_Encoding="gzip", Content_Length=str(len(packed)))
 
 
-def _reset(handler: Handler) -> None:
+def _reset(handler: Request) -> None:
     handler.send(body=b"x" * 10, Content_Length="100")
     handler.wfile.flush()
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -183,7 +149,7 @@ def test_a_service_in_trouble_is_asked_five_times_and_may_be_asked_again_later(s
 
 
 def test_a_service_that_recovers_gives_its_answer(session):
-    def answer(handler: Handler) -> None:
+    def answer(handler: Request) -> None:
         recovered = len(handler.server.asked) == 3
         handler.send(200 if recovered else 503, b"well" if recovered else b"busy")
 
@@ -194,7 +160,7 @@ def test_a_service_that_recovers_gives_its_answer(session):
 def test_a_service_that_names_a_pause_is_given_it():
     arrivals: list[float] = []
 
-    def answer(handler: Handler) -> None:
+    def answer(handler: Request) -> None:
         arrivals.append(time.monotonic())
         handler.send(429 if len(arrivals) == 1 else 200, b"well", Retry_After="1")
 

@@ -4,14 +4,11 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 from uuid import UUID
 
 import pytest
-import requests
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +16,6 @@ from shapely.geometry import MultiPolygon, Point, box, mapping
 
 from landpatch.coverage import drop_reprocessed
 from landpatch.errors import ConfigurationError, PermanentError, TransientError
-from landpatch.sources.http import make_session
 from landpatch.sources.odata import (
     MAX_PAGES,
     Findings,
@@ -28,6 +24,8 @@ from landpatch.sources.odata import (
     find_scenes,
     parse_footprint,
 )
+from tests import http_server
+from tests.http_server import Request, Server, quick_session
 
 PATH = "/odata/v1/Products"
 AREA = box(2.2, 48.8, 2.4, 48.9)
@@ -37,30 +35,16 @@ TILE_AREA = box(1.7, 48.7, 3.1, 49.6)
 Answer = tuple[int, dict[str, str], bytes]
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        status, headers, body = self.server.answer(self.server, self.path)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @contextmanager
-def serving(answer: Callable[[Any, str], Answer]) -> Iterator[Any]:
-    """A real server on this machine; `answer` decides what it says, `asked` is what it was asked."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.answer, server.asked = answer, []
-        server.base = f"http://127.0.0.1:{server.server_port}"
-        server.url = server.base + PATH
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+def serving(answer: Callable[[Server, str], Answer]) -> Iterator[Server]:
+    """A catalogue; `answer` decides what it says."""
+
+    def reply(request: Request) -> None:
+        status, headers, body = answer(request.server, request.path)
+        request.send(status, body, **{name.replace("-", "_"): value for name, value in headers.items()})
+
+    with http_server.serving(reply, PATH) as server:
         yield server
-        server.shutdown()
 
 
 def serving_pages(
@@ -76,14 +60,6 @@ def serving_pages(
         return 200, {"Content-Type": "application/json"}, json.dumps(page).encode()
 
     return serving(answer)
-
-
-def quick_session() -> requests.Session:
-    """The session of the product, without its pauses between attempts."""
-    session = make_session()
-    for adapter in session.adapters.values():
-        adapter.max_retries = adapter.max_retries.new(backoff_factor=0, backoff_jitter=0)
-    return session
 
 
 def find(url: str, max_cloud: float = 30) -> Findings:
@@ -159,7 +135,7 @@ def test_a_genuine_chain_is_followed_to_its_end_and_what_is_not_sentinel_2_l2a_i
 
     with serving(answer) as server:
         findings = find(server.url)
-    skips = [dict(parse_qsl(urlsplit(path).query)).get("$skip") for path in server.asked]
+    skips = [dict(parse_qsl(urlsplit(path).query)).get("$skip") for path in server.paths]
     assert skips == [None, "10", "20", "30", "40"]
     assert findings == Findings(scenes=(), offline=0, unusable=47, requests=5)
     assert json.loads(texts[0])["@odata.count"] == 47
@@ -171,7 +147,7 @@ def test_a_genuine_chain_is_followed_to_its_end_and_what_is_not_sentinel_2_l2a_i
 def test_the_first_request_says_what_is_wanted_and_in_which_order():
     with serving_pages([[product()]]) as server:
         find(server.url, max_cloud=12)
-    query = parse_qs(urlsplit(server.asked[0]).query, strict_parsing=True)
+    query = parse_qs(urlsplit(server.paths[0]).query, strict_parsing=True)
     assert query == {
         "$filter": [build_filter(AREA, START, END, 12)],
         "$orderby": ["ContentDate/Start asc"],
@@ -183,7 +159,7 @@ def test_the_first_request_says_what_is_wanted_and_in_which_order():
 def test_a_next_page_is_asked_for_exactly_as_the_catalogue_says():
     with serving_pages([[product(1)], [product(2)]]) as server:
         find(server.url)
-    assert server.asked[1:] == [f"{PATH}?$skiptoken=1"]
+    assert server.paths[1:] == [f"{PATH}?$skiptoken=1"]
 
 
 def test_the_filter_names_collection_product_type_days_cloud_and_an_area_around_the_region():
@@ -231,17 +207,17 @@ def test_a_chain_that_leads_back_ends(back_to):
     with serving(answer) as server:
         findings = find(server.url)
     assert len(findings.scenes) == 3
-    assert findings.requests == len(server.asked) <= 4
+    assert findings.requests == len(server.paths) <= 4
 
 
 def test_a_chain_without_an_end_is_given_up():
     def answer(server: Any, _: str) -> Answer:
-        link = f"{server.url}?$skiptoken={len(server.asked)}"
+        link = f"{server.url}?$skiptoken={len(server.paths)}"
         return 200, {}, json.dumps({"value": [product()], "@odata.nextLink": link}).encode()
 
     with serving(answer) as server, pytest.raises(PermanentError, match=f"more than {MAX_PAGES} pages"):
         find(server.url)
-    assert len(server.asked) == MAX_PAGES
+    assert len(server.paths) == MAX_PAGES
 
 
 @pytest.mark.parametrize("link", ["$skiptoken=1", None, ""])
@@ -272,7 +248,7 @@ def test_a_next_page_of_another_service_is_refused(link):
 
     with serving(answer) as server, pytest.raises(PermanentError, match="another service"):
         find(server.url)
-    assert len(server.asked) == 1
+    assert len(server.paths) == 1
 
 
 # products
@@ -463,7 +439,7 @@ def test_json_that_is_no_page_is_permanent(body):
 
 def test_a_page_of_html_in_the_middle_of_a_chain_is_no_end_of_it():
     def answer(server: Any, _: str) -> Answer:
-        if len(server.asked) > 1:
+        if len(server.paths) > 1:
             return 200, {"Content-Type": "text/html"}, b"<html></html>"
         page = {"value": [product()], "@odata.nextLink": f"{server.url}?$skiptoken=1"}
         return 200, {}, json.dumps(page).encode()
@@ -474,13 +450,13 @@ def test_a_page_of_html_in_the_middle_of_a_chain_is_no_end_of_it():
 
 def test_a_catalogue_that_is_busy_is_asked_again():
     def answer(server: Any, _: str) -> Answer:
-        if len(server.asked) == 1:
+        if len(server.paths) == 1:
             return 429, {"Retry-After": "0"}, b"slow down"
         return 200, {}, json.dumps({"value": [product()]}).encode()
 
     with serving(answer) as server:
         assert len(find(server.url).scenes) == 1
-    assert server.asked == [server.asked[0]] * 2
+    assert server.paths == [server.paths[0]] * 2
 
 
 def test_a_catalogue_that_stays_busy_is_transient():
@@ -500,7 +476,7 @@ def test_a_query_that_is_refused_is_permanent_and_says_why():
 def test_the_check_at_the_start_tells_a_catalogue_from_something_else():
     with serving_pages([[product()]]) as server:
         check_catalogue(server.url, quick_session())
-        assert parse_qs(urlsplit(server.asked[0]).query) == {"$top": ["1"]}
+        assert parse_qs(urlsplit(server.paths[0]).query) == {"$top": ["1"]}
     for status, body in ((200, b"<html></html>"), (404, b"")):
         with (
             serving(lambda *_, answer=(status, {}, body): answer) as server,

@@ -4,20 +4,31 @@ Source: CLCplus Backbone Product User Manual; ArcGIS REST API, "Export Image".
 """
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import requests
 from numpy.typing import NDArray
 
 from landpatch.codec import decode_class_raster
-from landpatch.errors import AbsentError, ConfigurationError, PermanentError, RequestError, TransientError
-from landpatch.grid import PIXEL_SIZE_M
+from landpatch.errors import (
+    AbsentError,
+    ConfigurationError,
+    OverloadedError,
+    PermanentError,
+    RequestError,
+    TooLargeError,
+)
+from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M
 from landpatch.sources.http import fetch
 
 EDITIONS = (2018, 2021)
 """Years that CLC+ Backbone is served for."""
 NO_LABEL_CODES = (253, 254, 255)
 """Coastal sea buffer, outside the area, no data: all become 0."""
+MAX_SIDE = 15_000
+"""Pixels along a side of a window, at most."""
 _WHAT = "the label service (LANDPATCH_CLCPLUS_URL)"
 
 
@@ -27,8 +38,9 @@ def fetch_codes(
     """The codes of a window on the 10 m lattice, as the service has them.
 
     url: exportImage with `{year}` in it. bounds: xmin ymin xmax ymax, metres, EPSG:3035, multiples of
-    10. Returns (y, x) uint8, row 0 in the north. Raises TransientError when the service says that it is
-    at fault, PermanentError that names the window for anything else that is no such raster.
+    10. Returns (y, x) uint8, row 0 in the north. Raises TooLargeError for a window larger than the
+    service gives, OverloadedError when the service says that it is at fault, TransientError when it does
+    not answer, PermanentError that names the window for anything else that is no such raster.
     """
     xmin, ymin, xmax, ymax = bounds
     width, height = (xmax - xmin) // PIXEL_SIZE_M, (ymax - ymin) // PIXEL_SIZE_M
@@ -45,19 +57,24 @@ def fetch_codes(
     }
     what = f"CLC+ {year}, window {xmin},{ymin},{xmax},{ymax}"
     body = fetch(session, url.replace("{year}", str(year)), params, _WHAT, 4 * width * height + 1_000_000)
-    if _is_own_fault(body):
-        raise TransientError(f"{what}: the label service failed: {body[:200]!r}")
+    _raise_error(body, what)
     return decode_class_raster(body, width, height, what)
 
 
-def _is_own_fault(body: bytes) -> bool:
-    """Whether an answer, of status 200, is the JSON of an error of the server's own (code 500 and up)."""
+def _raise_error(body: bytes, what: str) -> None:
+    """Raise what the JSON of an error says, which comes with status 200 and as an image."""
     if not body.startswith(b"{") or len(body) > 10_000:
-        return False
+        return
     try:
-        return int(json.loads(body)["error"]["code"]) >= 500
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
+        error = json.loads(body)["error"]
+        code = int(error["code"])
+        details = " ".join(map(str, error.get("details", [])))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    if code >= 500:
+        raise OverloadedError(f"{what}: the label service failed: {body[:200]!r}")
+    if "exceeds the size limit" in details:
+        raise TooLargeError(f"{what}: larger than the label service gives")
 
 
 def to_classes(codes: NDArray[np.uint8], what: str) -> NDArray[np.uint8]:
@@ -69,9 +86,36 @@ def to_classes(codes: NDArray[np.uint8], what: str) -> NDArray[np.uint8]:
     return classes
 
 
+@dataclass(frozen=True, slots=True)
+class WindowLimits:
+    """The largest window that the service gives, pixels."""
+
+    width: int
+    height: int
+
+
+USUAL_LIMITS = WindowLimits(15_000, 4_100)
+"""What an ImageServer has by default, for one that does not tell."""
+
+
+def read_limits(url: str, session: requests.Session, year: int) -> WindowLimits:
+    """Ask how large a window may be; errors as of `check_edition`."""
+    service = _describe(url, session, year)
+    sides = [
+        value if isinstance(value := service.get(name), int) and value >= PATCH_SIZE_PX else usual
+        for name, usual in (("maxImageWidth", USUAL_LIMITS.width), ("maxImageHeight", USUAL_LIMITS.height))
+    ]
+    # However much a service allows, a worker has to hold it.
+    return WindowLimits(*(min(side, MAX_SIDE) for side in sides))
+
+
 def check_edition(url: str, session: requests.Session, year: int) -> None:
     """Raise RequestError when the service has no such edition; ConfigurationError when it is no such
     service, TransientError when it does not answer."""
+    _describe(url, session, year)
+
+
+def _describe(url: str, session: requests.Session, year: int) -> dict[str, Any]:
     service = url.replace("{year}", str(year)).removesuffix("/exportImage")
     known = " and ".join(map(str, EDITIONS))
     try:
@@ -88,3 +132,4 @@ def check_edition(url: str, session: requests.Session, year: int) -> None:
         raise ConfigurationError(f"{_WHAT} did not send what an ImageServer does")
     if "error" in document:
         raise RequestError(f"no CLC+ Backbone of {year}: LABEL_YEAR may be {known}")
+    return document

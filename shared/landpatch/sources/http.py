@@ -6,17 +6,18 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from landpatch import __version__
-from landpatch.errors import AbsentError, PermanentError, TransientError
+from landpatch.errors import AbsentError, OverloadedError, PermanentError, TransientError
 
 TIMEOUT_S = (10, 120)
 """Seconds to connect, seconds between bytes."""
 _TRANSIENT = {408, 429, 498, 500, 502, 503, 504}
+_OVERLOADED = {500, 502, 504}
 
 
-def make_session() -> requests.Session:
+def make_session(retries: int = 4) -> requests.Session:
     """A session that tries again a few times, honours Retry-After and says who asks."""
     retry = Retry(
-        total=4,
+        total=retries,
         backoff_factor=0.5,
         backoff_jitter=0.5,
         status_forcelist=_TRANSIENT,
@@ -36,7 +37,8 @@ def fetch(
 ) -> bytes:
     """GET a body of at most `max_bytes`.
 
-    Raises TransientError when trying later may help, PermanentError when not; `what` names the
+    Raises TransientError when trying later may help (OverloadedError when asking for less may help
+    too), PermanentError when not; `what` names the
     service for a person. Neither holds a query or a credential.
     """
     try:
@@ -50,7 +52,8 @@ def fetch(
     except (HTTPError, OSError) as error:
         raise TransientError(f"{what} broke off: {type(error).__name__}") from error
     if status in _TRANSIENT:
-        raise TransientError(f"{what} answered {status}")
+        failure = OverloadedError if status in _OVERLOADED else TransientError
+        raise failure(f"{what} answered {status}")
     if status != 200:
         refusal = AbsentError if status == 404 else PermanentError
         raise refusal(f"{what} answered {status}: {body[:200]!r}")
