@@ -99,11 +99,14 @@ class Governor:
         account: str,
         quota: Quota,
         sleep: Callable[[float], None] = time.sleep,
+        lease_s: float = LEASE_S,
     ) -> None:
-        """account: names the account and tells nothing of its key; see `account_name`."""
+        """account: names the account and tells nothing of its key; see `account_name`. lease_s: when a
+        connection that was not given back is free again."""
         self._client = client
         self.quota = quota
         self._sleep = sleep
+        self._lease_ms = int(lease_s * 1000)
         # Braces keep the keys of an account together on one node of a Redis cluster.
         names = ("connections", "requests", "volume", "hold")
         self._keys = [f"landpatch:quota:{{{account}}}:{name}" for name in names]
@@ -129,7 +132,7 @@ class Governor:
         limits = (quota.connections, quota.requests_per_minute, quota.bytes_per_30_days)
         waited_s = 0.0
         while True:
-            answer = self._acquire(keys=self._keys, args=[token, LEASE_S * 1000, size, *limits])
+            answer = self._acquire(keys=self._keys, args=[token, self._lease_ms, size, *limits])
             wait_ms, exhausted = cast("list[int]", answer)
             if wait_ms == 0:
                 return bool(exhausted)

@@ -87,7 +87,7 @@ def make_s3_client(
     config = Config(
         connect_timeout=10,
         read_timeout=60,
-        retries={"max_attempts": 1 + retries, "mode": "standard"},
+        retries={"total_max_attempts": 1 + retries, "mode": "standard"},
         max_pool_connections=connections,
         s3={"addressing_style": "path"},
         # Stores other than AWS do not all know the checksums that botocore adds since 1.36
