@@ -132,7 +132,10 @@ class Dispatcher:
             coverage = measure_coverage(patches, scenes)
             tried = self.ledger.tried(region)
             used = {name: tried.get(name, []) for name in unsettled}
-            plan = plan_next_round(coverage, used, self.settings.max_products)
+            kept: dict[str, set[str]] = defaultdict(set)
+            for name, scene_id in self.ledger.kept_observations(region):
+                kept[name].add(scene_id)
+            plan = plan_next_round(coverage, used, kept, self.settings.max_products)
             self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled)
         elif not self.ledger.pending(region, "labels"):
             send(WriteIndex(run=message.run, request=request))

@@ -3,21 +3,27 @@
 Pure planning: the same patches and scenes give the same plan, in whatever order they are listed.
 """
 
+import heapq
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
+from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from landpatch.grid import CRS, PATCH_SIZE_M, Patch, patch_boxes
 
 _WHOLE = 0.9999
 """A footprint that covers more than this share of a patch covers all of it (its corners are rounded)."""
+_NOTHING = 0.001
+"""A scene that adds less than this share of a patch to what its datatake has shown adds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,11 @@ class Scene:
     def acquisition(self) -> tuple[str, str, datetime]:
         """Platform, tile and datatake: what reprocessing leaves as it is."""
         return self.name[:3], self.tile, self.sensed
+
+    @property
+    def datatake(self) -> tuple[str, datetime]:
+        """Platform and start of the datatake: what shows the same clouds in every tile."""
+        return self.name[:3], self.sensed
 
     @property
     def preference(self) -> tuple[float, datetime, str]:
@@ -104,108 +115,179 @@ _PLAIN_FIELDS = ("id", "name", "s3_path", "tile", "baseline", "cloud_cover", "si
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of each patch each scene covers, by the footprints."""
+    """How much of each patch each scene covers, by the footprints; only what shares area is kept."""
 
     patches: tuple[Patch, ...]
     scenes: tuple[Scene, ...]
-    shares: NDArray[np.float64]
-    """(scene, patch), 0 to 1."""
+    """By preference."""
     footprints: tuple[BaseGeometry | None, ...]
     """The scenes' footprints in EPSG:3035."""
+    starts: NDArray[np.intp]
+    """(patch + 1): the pairs of patch `n` are `starts[n]` to `starts[n + 1]`, by rising scene number."""
+    scene_numbers: NDArray[np.intp]
+    """(pair): position in `scenes`."""
+    shares: NDArray[np.float64]
+    """(pair): share of the patch that the scene covers, above 0 and up to 1."""
 
-    def candidates(self, patch_number: int) -> list[int]:
-        """Numbers of the scenes that show some of a patch."""
-        return [int(number) for number in np.flatnonzero(self.shares[:, patch_number] > 0)]
+    def shares_of(self, patch_number: int) -> dict[int, float]:
+        """Numbers of the scenes that show some of a patch, ascending, and the share that each covers."""
+        pairs = slice(self.starts[patch_number], self.starts[patch_number + 1])
+        return dict(zip(self.scene_numbers[pairs].tolist(), self.shares[pairs].tolist(), strict=True))
 
 
 def measure_coverage(patches: Sequence[Patch], scenes: Sequence[Scene]) -> Coverage:
     """Which scene covers how much of which patch. A scene without a footprint may cover any."""
     ordered = sorted(scenes, key=lambda scene: scene.preference)
     boxes = patch_boxes(list(patches))
-    to_grid = Transformer.from_crs("EPSG:4326", CRS, always_xy=True)
-    shares = np.zeros((len(ordered), len(patches)))
+    tree = shapely.STRtree(boxes)
+    everything = np.arange(len(patches), dtype=np.intp), np.ones(len(patches))
+    # The acquisitions of a tile repeat each other's footprint.
+    known: dict[bytes, tuple[BaseGeometry, NDArray[np.intp], NDArray[np.float64]]] = {}
     footprints: list[BaseGeometry | None] = []
-    for number, scene in enumerate(ordered):
+    found: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = []
+    for scene in ordered:
         if scene.footprint is None:
             footprints.append(None)
-            shares[number] = 1
+            found.append(everything)
             continue
-        footprint = _project(scene.footprint, to_grid)
+        if scene.footprint.wkb not in known:
+            footprint = _project(scene.footprint)
+            known[scene.footprint.wkb] = footprint, *_measure_shares(footprint, tree, boxes)
+        footprint, touched, shares = known[scene.footprint.wkb]
         footprints.append(footprint)
-        shares[number] = _shares(footprint, boxes)
-    return Coverage(tuple(patches), tuple(ordered), shares, tuple(footprints))
+        found.append((touched, shares))
+    counts = [len(touched) for touched, _ in found]
+    numbers = np.repeat(np.arange(len(ordered), dtype=np.intp), counts)
+    touched = np.concatenate([touched for touched, _ in found] or [np.empty(0, dtype=np.intp)])
+    shares = np.concatenate([shares for _, shares in found] or [np.empty(0)])
+    by_patch = np.argsort(touched, kind="stable")
+    starts = np.searchsorted(touched[by_patch], np.arange(len(patches) + 1))
+    return Coverage(
+        tuple(patches), tuple(ordered), tuple(footprints), starts, numbers[by_patch], shares[by_patch]
+    )
 
 
-def _project(footprint: BaseGeometry, to_grid: Transformer) -> BaseGeometry:
+@lru_cache(maxsize=1)
+def _to_grid() -> Transformer:
+    return Transformer.from_crs("EPSG:4326", CRS, always_xy=True)
+
+
+def _project(footprint: BaseGeometry) -> BaseGeometry:
     dense = shapely.segmentize(footprint, 0.05)
     projected = shapely.transform(
-        dense, lambda lonlat: np.column_stack(to_grid.transform(lonlat[:, 0], lonlat[:, 1]))
+        dense, lambda lonlat: np.column_stack(_to_grid().transform(lonlat[:, 0], lonlat[:, 1]))
     )
     return shapely.make_valid(projected)
 
 
-def _shares(footprint: BaseGeometry, boxes: NDArray[np.object_]) -> NDArray[np.float64]:
+def _measure_shares(
+    footprint: BaseGeometry, tree: shapely.STRtree, boxes: NDArray[np.object_]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Numbers of the boxes that share area with a footprint, and how much of each it covers."""
     shapely.prepare(footprint)
-    shares = shapely.covers(footprint, boxes).astype("float64")
-    border = np.flatnonzero(shapely.intersects(footprint, boxes) & (shares == 0))
-    area = shapely.area(shapely.intersection(footprint, boxes[border])) / PATCH_SIZE_M**2
+    touched = np.sort(tree.query(footprint, predicate="intersects"))
+    shares = shapely.covers(footprint, boxes[touched]).astype("float64")
+    border = np.flatnonzero(shares == 0)
+    area = shapely.area(shapely.intersection(footprint, boxes[touched[border]])) / PATCH_SIZE_M**2
     shares[border] = np.where(area > _WHOLE, 1.0, area)
-    return shares
+    return touched[shares > 0], shares[shares > 0]
 
 
 def plan_first_round(coverage: Coverage) -> dict[str, str]:
     """Choose the scenes of the first round: few, clear, and together over every patch.
 
     Greedy set cover (Chvátal 1979): always the scene with the most clear area of patches that have none
-    yet; a patch that no scene covers whole takes the scene that covers most of it. The plan is for all
-    patches of the region, whatever is there already, so that a patch that is made again gets the scene
-    it had. Returns patch name -> scene id.
+    yet; a patch that no scene covers whole takes the scene that covers most of it. A scene's gain never
+    grows, so only the best is counted anew (Minoux 1978, "lazy greedy"). The plan is for all patches of
+    the region, whatever is there already, so that a patch that is made again gets the scene it had.
+    Returns patch name -> scene id.
     """
-    clear = 1 - np.array([scene.cloud_cover for scene in coverage.scenes]) / 100
-    best = coverage.shares.max(axis=0, initial=0)
-    open_ = best > 0
-    full = (coverage.shares >= best - 1e-6) & (coverage.shares > 0)
+    patch_of_pair = np.repeat(np.arange(len(coverage.patches)), np.diff(coverage.starts))
+    best = np.zeros(len(coverage.patches))
+    np.maximum.at(best, patch_of_pair, coverage.shares)
+    full = coverage.shares >= best[patch_of_pair] - 1e-6
+    by_scene = np.argsort(coverage.scene_numbers[full], kind="stable")
+    patches = patch_of_pair[full][by_scene]
+    ends = np.searchsorted(coverage.scene_numbers[full][by_scene], np.arange(len(coverage.scenes) + 1))
+    owned = [patches[ends[n] : ends[n + 1]] for n in range(len(coverage.scenes))]
+    is_open = np.ones(len(coverage.patches), dtype=np.bool_)
+    clear = [1 - scene.cloud_cover / 100 for scene in coverage.scenes]
+    heap = [(-len(own) * clear[number], number) for number, own in enumerate(owned) if len(own)]
+    heapq.heapify(heap)
     plan: dict[str, str] = {}
-    while open_.any():
-        gain = (full & open_).sum(axis=1) * clear
-        chosen = int(np.argmax(gain))
-        if gain[chosen] <= 0:
-            chosen = int(np.argmax((full & open_).any(axis=1)))
-        for number in np.flatnonzero(full[chosen] & open_):
-            plan[coverage.patches[number].name] = coverage.scenes[chosen].id
-        open_ &= ~full[chosen]
+    while heap:
+        _, number = heapq.heappop(heap)
+        left = owned[number][is_open[owned[number]]]
+        entry = (-len(left) * clear[number], number)
+        if heap and entry > heap[0]:
+            if len(left):
+                heapq.heappush(heap, entry)
+            continue
+        plan |= {coverage.patches[patch].name: coverage.scenes[number].id for patch in left}
+        is_open[left] = False
     return plan
 
 
 def plan_next_round(
-    coverage: Coverage, used: Mapping[str, Sequence[str]], max_products: int
+    coverage: Coverage,
+    tried: Mapping[str, Sequence[str]],
+    kept: Mapping[str, Collection[str]],
+    max_products: int,
 ) -> dict[str, str]:
     """Choose the next scene for every patch that is not complete yet.
 
-    used: patch name -> ids of the scenes tried so far, in order. First comes the scene that adds most
-    ground which no scene tried so far covers, then the clearest. A patch whose candidates are used up,
-    or that has had `max_products`, is left out. Returns patch name -> scene id.
+    tried: patch name -> ids of the scenes tried so far. kept: of these, the ones that showed something of
+    the patch. First comes the scene that adds most ground which no scene tried so far covers, then the
+    clearest. A scene of a datatake that has shown the same ground already, through another tile, shows
+    the same clouds and is left out. So is a patch whose candidates are used up, or that has had
+    `max_products`. Returns patch name -> scene id.
     """
     numbers = {patch.name: number for number, patch in enumerate(coverage.patches)}
-    boxes = patch_boxes(list(coverage.patches))
     plan: dict[str, str] = {}
-    for name, tried in used.items():
-        rest = [n for n in coverage.candidates(numbers[name]) if coverage.scenes[n].id not in tried]
-        if not rest or len(tried) >= max_products:
-            continue
-        box = boxes[numbers[name]]
-        seen = [
-            footprint
-            for scene, footprint in zip(coverage.scenes, coverage.footprints, strict=True)
-            if scene.id in tried and footprint is not None
-        ]
-        missing = box.difference(shapely.union_all(seen)) if seen else box
-        plan[name] = coverage.scenes[min(rest, key=lambda n: _order(coverage, n, missing))].id
+    for name, before in tried.items():
+        if len(before) < max_products:
+            chosen = _choose_next(coverage, numbers[name], set(before), kept.get(name, ()))
+            if chosen is not None:
+                plan[name] = coverage.scenes[chosen].id
     return plan
 
 
-def _order(coverage: Coverage, number: int, missing: BaseGeometry) -> tuple[float, int]:
-    """Most new ground first (in steps of one percent of a patch), then by the scenes' preference."""
-    footprint = coverage.footprints[number]
-    new = missing.area if footprint is None else missing.intersection(footprint).area
-    return -round(new / PATCH_SIZE_M**2, 2), number
+def _choose_next(
+    coverage: Coverage, patch_number: int, tried: Collection[str], kept: Collection[str]
+) -> int | None:
+    scenes, shares = coverage.scenes, coverage.shares_of(patch_number)
+    done = [number for number in shares if scenes[number].id in tried]
+    rest = [number for number in shares if scenes[number].id not in tried]
+    shown: dict[tuple[str, datetime], list[int]] = defaultdict(list)
+    for number in done:
+        if scenes[number].id in kept:
+            shown[scenes[number].datatake].append(number)
+    ground = _Ground(coverage, patch_number)
+    rest = [
+        number
+        for number in rest
+        if (same := shown.get(scenes[number].datatake)) is None or ground.new_share(number, same) > _NOTHING
+    ]
+    return min(rest, key=lambda number: (-round(ground.new_share(number, done), 2), number), default=None)
+
+
+class _Ground:
+    """A patch, as far as scenes cover it."""
+
+    def __init__(self, coverage: Coverage, patch_number: int) -> None:
+        self._footprints = coverage.footprints
+        self._shares = coverage.shares_of(patch_number)
+        self._box = box(*coverage.patches[patch_number].bounds)
+
+    def new_share(self, number: int, before: Sequence[int]) -> float:
+        """Share of the patch that a scene covers and none of those before. A scene without a footprint
+        may cover all that is left; of one before, nothing is known."""
+        if any(self._shares[other] == 1 and self._footprints[other] is not None for other in before):
+            return 0.0
+        known = [footprint for other in before if (footprint := self._footprints[other]) is not None]
+        if not known:
+            return self._shares[number]
+        missing = self._box.difference(shapely.union_all(known))
+        footprint = self._footprints[number]
+        new = missing if footprint is None else missing.intersection(footprint)
+        return float(new.area) / PATCH_SIZE_M**2

@@ -1,6 +1,7 @@
 """Coverage: few scenes, clear ones first, the same plan whatever the order of the catalogue."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_of_scenes_alike_the_earlier_is_taken_in_whatever_order_they_are_listed(
     for listed in (alike, alike[::-1]):
         coverage = measure_coverage(PATCHES, listed)
         assert plan_first_round(coverage) == dict.fromkeys(NAMES, "z")
-        assert plan_next_round(coverage, {NAMES[0]: ["z"]}, 6) == {NAMES[0]: "a"}
+        assert plan_next_round(coverage, {NAMES[0]: ["z"]}, {}, 6) == {NAMES[0]: "a"}
 
 
 def test_a_patch_that_no_scene_covers_whole_takes_the_one_that_covers_most():
@@ -80,7 +81,7 @@ def test_what_no_scene_shows_is_not_planned():
     away = box(5000000, 3000000, 5010000, 3010000)
     coverage = measure_coverage(PATCHES, [scene("a", 1, away)])
     assert plan_first_round(coverage) == {}
-    assert plan_next_round(coverage, dict.fromkeys(NAMES, ()), 6) == {}
+    assert plan_next_round(coverage, dict.fromkeys(NAMES, ()), {}, 6) == {}
 
 
 def test_a_scene_without_a_footprint_may_cover_any_patch():
@@ -93,16 +94,47 @@ def test_the_next_scene_adds_ground_first_and_then_clearness():
     scenes = [scene("west", 1, west), scene("again", 2, west, day=2), scene("east", 30, east, day=3)]
     coverage = measure_coverage(PATCHES[:1], scenes)
     used = {NAMES[0]: ["west"]}
-    assert plan_next_round(coverage, used, 6) == {NAMES[0]: "east"}
+    assert plan_next_round(coverage, used, used, 6) == {NAMES[0]: "east"}
     used[NAMES[0]].append("east")
-    assert plan_next_round(coverage, used, 6) == {NAMES[0]: "again"}
+    assert plan_next_round(coverage, used, used, 6) == {NAMES[0]: "again"}
     used[NAMES[0]].append("again")
-    assert plan_next_round(coverage, used, 6) == {}
+    assert plan_next_round(coverage, used, used, 6) == {}
+
+
+def other_tile(scene_, id_, area=AROUND):
+    """A scene of the same datatake in another tile."""
+    copy = scene(id_, scene_.cloud_cover, area, scene_.sensed.day)
+    return replace(copy, tile="31UEQ", name=copy.name.replace("31UDQ", "31UEQ"))
+
+
+def test_a_datatake_that_has_shown_the_ground_is_not_taken_again_through_another_tile():
+    first, late = scene("first", 5), scene("late", 20, day=2)
+    coverage = measure_coverage(PATCHES[:1], [first, other_tile(first, "again"), late])
+    assert plan_next_round(coverage, {NAMES[0]: ["first"]}, {NAMES[0]: ["first"]}, 6) == {NAMES[0]: "late"}
+    tried = {NAMES[0]: ["first", "late"]}
+    assert plan_next_round(coverage, tried, tried, 6) == {}
+
+
+def test_a_datatake_that_could_not_be_read_may_be_taken_through_another_tile():
+    first = scene("first", 5)
+    coverage = measure_coverage(PATCHES[:1], [first, other_tile(first, "again"), scene("late", 20, day=2)])
+    tried = {NAMES[0]: ["first", "late"]}
+    assert plan_next_round(coverage, tried, {NAMES[0]: ["late"]}, 6) == {NAMES[0]: "again"}
+
+
+def test_a_datatake_is_taken_again_for_the_ground_that_it_has_not_shown():
+    most = box(3990000, 2990000, 4002490, 3020000)
+    first = scene("first", 5, most)
+    coverage = measure_coverage(PATCHES[:1], [first, other_tile(first, "rest")])
+    tried = {NAMES[0]: ["first"]}
+    assert plan_next_round(coverage, tried, tried, 6) == {NAMES[0]: "rest"}
+    coverage = measure_coverage(PATCHES[:1], [first, other_tile(first, "rest", most)])
+    assert plan_next_round(coverage, tried, tried, 6) == {}
 
 
 def test_a_patch_uses_no_more_products_than_allowed():
     coverage = measure_coverage(PATCHES[:1], [scene(str(n), n, day=n + 1) for n in range(5)])
-    assert plan_next_round(coverage, {NAMES[0]: ["0", "1"]}, 2) == {}
+    assert plan_next_round(coverage, {NAMES[0]: ["0", "1"]}, {}, 2) == {}
 
 
 def test_of_a_reprocessed_acquisition_only_the_highest_baseline_is_kept():
@@ -152,21 +184,43 @@ def test_the_plan_covers_what_can_be_covered_whatever_the_order(scenes, rng: ran
     plan = plan_first_round(coverage)
     assert plan == plan_first_round(measure_coverage(PATCHES, shuffled))
     for number, patch in enumerate(PATCHES):
-        candidates = {coverage.scenes[n].id for n in coverage.candidates(number)}
+        candidates = {coverage.scenes[n].id for n in coverage.shares_of(number)}
         assert (patch.name in plan) == bool(candidates)
         assert plan.get(patch.name) in candidates | {None}
+
+
+def choose_greedily(coverage):
+    """The definition of the first round, without any care for time."""
+    shares = [coverage.shares_of(number) for number in range(len(PATCHES))]
+    left = {number for number in range(len(PATCHES)) if shares[number]}
+    plan = {}
+    while left:
+        gains = []
+        for number, chosen in enumerate(coverage.scenes):
+            own = [p for p in left if shares[p].get(number, 0) >= max(shares[p].values()) - 1e-6]
+            gains.append((len(own) * (1 - chosen.cloud_cover / 100), len(own) > 0, -number, own))
+        _, _, number, own = max(gains)
+        plan |= {NAMES[patch]: coverage.scenes[-number].id for patch in own}
+        left -= set(own)
+    return plan
+
+
+@given(catalogues)
+def test_the_first_round_is_the_greedy_cover(scenes):
+    coverage = measure_coverage(PATCHES, scenes)
+    assert plan_first_round(coverage) == choose_greedily(coverage)
 
 
 @given(catalogues)
 def test_rounds_go_through_every_candidate_once_and_end(scenes):
     coverage = measure_coverage(PATCHES[:3], scenes)
     tried = {name: [scene] for name, scene in plan_first_round(coverage).items()}
-    while plan := plan_next_round(coverage, tried, 100):
+    while plan := plan_next_round(coverage, tried, {}, 100):
         for name, chosen in plan.items():
             assert chosen not in tried[name]
             tried[name].append(chosen)
     for number in range(3):
-        wanted = {coverage.scenes[n].id for n in coverage.candidates(number)}
+        wanted = {coverage.scenes[n].id for n in coverage.shares_of(number)}
         assert set(tried.get(NAMES[number], [])) == wanted
 
 
@@ -175,4 +229,4 @@ def test_a_footprint_is_compared_on_the_ground_not_in_degrees():
     coverage = measure_coverage(PATCHES, [scene("a", 1, edge)])
     for number, patch in enumerate(PATCHES):
         expected = 1.0 if patch.xmin < 4005000 else 0.0
-        assert coverage.shares[0, number] == pytest.approx(expected, abs=0.01)
+        assert coverage.shares_of(number).get(0, 0.0) == pytest.approx(expected, abs=0.01)
