@@ -88,6 +88,7 @@ def _make_checks(access: Access, settings: Settings) -> dict[str, Callable[[], o
         "eodata": lists("eodata", access.eo_port, access.eo_key, access.eo_secret),
         "sandbox": answers_http(access.sandbox_port, "/healthz"),
         "flower": answers_http(access.flower_port, "/healthcheck"),
+        "metrics": answers_http(access.metrics_port, "/metrics"),
     } | {service: pongs(service) for service in WORKERS}
 
 

@@ -113,7 +113,7 @@ def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Par
         parts.append(_s3_server("eo_store", folders.sandbox, access.eo_store_port, pair, seen_after_s=0))
         parts.append(_gate(access))
         parts.append(_sandbox(access, folders))
-    return [*parts, *_workers(), _flower(access, folders)]
+    return [*parts, *_workers(), _flower(access, folders), _metrics(access)]
 
 
 def _sandbox(access: Access, folders: Folders) -> Part:
@@ -192,6 +192,11 @@ def _workers() -> list[Part]:
         )
         for name, queue in WORKERS.items()
     ]  # fmt: skip
+
+
+def _metrics(access: Access) -> Part:
+    command = [sys.executable, "-m", "services.metrics", "--port", str(access.metrics_port)]
+    return Part("metrics", command, f"http://127.0.0.1:{access.metrics_port}/metrics", group="workers")
 
 
 def _flower(access: Access, folders: Folders) -> Part:

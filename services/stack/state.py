@@ -36,6 +36,7 @@ class Access:
     """The S3 server behind it."""
     sandbox_port: int
     flower_port: int
+    metrics_port: int
     redis_password: str
     store_key: str
     store_secret: str

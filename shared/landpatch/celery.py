@@ -33,6 +33,7 @@ TASKS: dict[type[Message], tuple[str, str]] = {
     WriteIndex: ("index.write_index", "index"),
 }
 """Task name and queue of each message."""
+QUEUES = tuple(sorted({queue for _, queue in TASKS.values()}))
 
 HARD_LIMIT_S = 3600
 VISIBILITY_TIMEOUT_S = 2 * HARD_LIMIT_S

@@ -19,7 +19,8 @@ from landpatch.grid import Cover
 from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.ledger import open_ledger
 from landpatch.log import configure_logging
-from landpatch.progress import describe_result, show_preparation, show_progress
+from landpatch.progress import describe_quota, describe_result, show_preparation, show_progress
+from landpatch.quota import open_governor
 from landpatch.settings import Settings, load_settings
 from landpatch.storage import open_store
 from landpatch.verify import verify_region
@@ -170,6 +171,8 @@ def status(nuts: str | None, year: int) -> None:
             f"  images {at.images_done}/{at.images_total}  labels {at.labels_done}/{at.labels_total}"
             f"  {at.message}".rstrip()
         )
+    if settings.eo_access_key is not None:
+        click.echo(describe_quota(open_governor(settings)))
 
 
 @main.command()

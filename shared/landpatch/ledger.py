@@ -19,6 +19,7 @@ from landpatch.messages import RegionRequest, RoundMessage
 from landpatch.settings import Settings
 
 Kind = Literal["images", "labels"]
+_KINDS: tuple[Kind, ...] = ("images", "labels")
 State = Literal["complete", "partial", "missing", "failed"]
 
 NO_REDIS = "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
@@ -213,6 +214,16 @@ class Ledger:
     def pending(self, region: str, kind: Kind) -> int:
         """How many tasks have still to be done."""
         return self._redis.scard(self._key(region, f"pending:{kind}"))
+
+    def pending_everywhere(self) -> dict[Kind, int]:
+        """How many tasks of all regions have still to be done: waiting or running."""
+        regions = self.regions()
+        pipe = self._redis.pipeline(transaction=False)
+        for kind in _KINDS:
+            for region in regions:
+                pipe.scard(self._key(region, f"pending:{kind}"))
+        counts = iter(_execute(pipe))
+        return {kind: sum(next(counts) for _ in regions) for kind in _KINDS}
 
     def finish(self, message: RoundMessage, kind: Kind, task: str, work: Work) -> bool:
         """A task has done its part. Returns whether it was the last that was pending."""

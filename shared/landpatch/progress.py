@@ -20,6 +20,7 @@ from rich.text import Text
 from landpatch.build import Building, Choice, Result
 from landpatch.ledger import Progress
 from landpatch.messages import RegionRequest
+from landpatch.quota import Governor
 from landpatch.settings import Settings
 
 POLL_S = 0.25
@@ -119,6 +120,17 @@ def _watch(console: Console, building: Building, request: RegionRequest) -> Iter
             console.print("no dispatcher has taken the region up yet: is one running? (`make status`)")
             warned = True
         time.sleep(POLL_S)
+
+
+def describe_quota(governor: Governor) -> str:
+    """What is left of the EO data account's quota, in a line."""
+    left, quota = governor.left(), governor.quota
+    line = (
+        f"quota left   {left.connections} of {quota.connections} connections, {left.requests} of"
+        f" {quota.requests_per_minute} requests this minute, {left.bytes / 1e9:.1f} of"
+        f" {quota.bytes_per_30_days / 1e9:.0f} GB in 30 days"
+    )
+    return f"{line}; the service asks to wait {left.held_s:.0f} s" if left.held_s else line
 
 
 def describe_result(result: Result, choice: Choice | None, request: RegionRequest, settings: Settings) -> str:

@@ -174,6 +174,19 @@ def test_the_summary_says_what_the_catalogue_had_and_what_was_left_out(paris):
     assert unusable == 0
 
 
+def test_status_shows_the_region_and_what_is_left_of_the_quota(stack, paris):
+    shown = stack.landpatch("status", "FR101")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"^FR101/2021 +done ", shown.stdout, re.MULTILINE)
+    left = re.search(
+        r"^quota left +4 of 4 connections, \d+ of 2000 requests this minute, ([\d.]+) of 12000 GB",
+        shown.stdout,
+        re.MULTILINE,
+    )
+    assert left
+    assert 12_000 - 1 < float(left[1]) < 12_000
+
+
 def test_nothing_is_left_behind(stack, paris):
     assert stack.waiting() == 0
     assert not [key for key in stack.files() if "/observations/" in key]

@@ -109,7 +109,17 @@ def test_a_listing_of_thousands_is_whole(stack):
 def test_status_shows_every_part_and_no_secret(stack):
     shown = stack_command(stack.state, "status")
     assert shown.returncode == 0
-    for part in ("redis", "store", "files", "eodata", "sandbox", "dispatcher", "image_worker", "flower"):
+    for part in (
+        "redis",
+        "store",
+        "files",
+        "eodata",
+        "sandbox",
+        "dispatcher",
+        "image_worker",
+        "flower",
+        "metrics",
+    ):
         assert part in shown.stdout
     assert "waiting: dispatch" in shown.stdout
     assert not [

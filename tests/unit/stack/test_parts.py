@@ -37,7 +37,7 @@ def environment_of(folders, **given):
 )
 def test_what_is_set_is_used_and_what_is_not_is_embedded(folders, given, absent):
     every = {
-        "redis", "store", "files", "eodata", "eo_store", "sandbox", "flower",
+        "redis", "store", "files", "eodata", "eo_store", "sandbox", "flower", "metrics",
         "dispatcher", "image_worker", "label_worker", "indexer",
     }  # fmt: skip
     assert {part.name for part in parts_of(folders, **given)} == every - absent
