@@ -188,18 +188,19 @@ def draw_coverage(built: Built) -> Figure:
     return figure
 
 
-def draw_composite(built: Built, name: str) -> Figure:
-    """The observations of a clouded patch, and what they give together."""
+def draw_composite(built: Built) -> Figure:
+    """The observations of the patch that took most of them, and what they give together."""
+    name = str(built.rows["products"].map(len).idxmax())
     patch = parse_patch(name)
     seen = [built.observe(patch, product) for product in built.rows.loc[name, "products"]][:4]
     best, median = compose_best(seen), compose_median(seen)
     clear = np.concatenate([one.reflectance[3][one.clarity == CLEAR] for one in seen])
     top = float(np.percentile(clear, 99.5)) * 1.3
-    figure, axes = plt.subplots(2, 6, figsize=(15, 5.4))
     panels = [(one.reflectance, one.clarity, f"{n}. {100 * (one.clarity == CLEAR).mean():.0f} % clear")
               for n, one in enumerate(seen, 1)]  # fmt: skip
     panels += [(best.bands, best.clarity, f"best: {100 * best.clear_fraction:.0f} % clear"),
                (median.bands, median.clarity, "median")]  # fmt: skip
+    figure, axes = plt.subplots(2, len(panels), figsize=(2.5 * len(panels), 5.4))
     for (bands, clarity, title), column in zip(panels, axes.T, strict=True):
         column[0].imshow(colours(bands, top=top))
         plain(column[0], title)
@@ -220,14 +221,14 @@ def draw_seam(built: Built, west: int, south: int, cols: int, rows: int) -> Figu
         if 0 <= col < cols and 0 <= row < rows:
             mosaic[:, 250 * row : 250 * row + 250, 250 * col : 250 * col + 250] = built.image(name)
             names[row, col] = built.rows.loc[name, "products"][0][38:44]
-    figure, axis = plt.subplots(figsize=(10, 10 * rows / cols))
+    figure, axis = plt.subplots(figsize=(8, 8 * rows / cols + 0.4))
     axis.imshow(colours(mosaic))
     for row in range(rows):
         for col in range(cols):
             axis.text(250 * col + 10, 250 * row + 40, names[row, col], color="white", fontsize=8)
             if col and names[row, col] != names[row, col - 1]:
                 axis.plot([250 * col] * 2, [250 * row, 250 * row + 12], color="magenta", linewidth=2)
-    plain(axis, "patches from tiles of two UTM zones, side by side")
+    plain(axis, "each patch by itself, side by side; in white the tile it was first cut from")
     return figure
 
 
@@ -250,8 +251,8 @@ def draw_all(state: Path) -> Iterator[tuple[str, Figure]]:
     yield "radiometry", draw_radiometry()
     yield "swath", draw_swath()
     yield "coverage", draw_coverage(luxembourg)
-    yield "composite", draw_composite(luxembourg, "4050000_2942500_0_111")
-    yield "seam", draw_seam(luxembourg, 4_035_000, 2_985_000, 5, 2)
+    yield "composite", draw_composite(luxembourg)
+    yield "seam", draw_seam(luxembourg, 4_030_000, 2_940_000, 4, 2)
     yield "alignment", draw_alignment(paris)
 
 
