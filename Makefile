@@ -41,6 +41,10 @@ region-named:
 region: region-named $(READY) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best]
 	@$(BIN)/landpatch region '$(NUTS)' $(OPTIONS)
 
+.PHONY: plan
+plan: region-named $(READY) ## Say what regions would take, before anything runs: NUTS=FR101 or NUTS="FR101 LU000" or NUTS=all
+	@$(BIN)/landpatch plan $(NUTS) $(OPTIONS)
+
 .PHONY: up
 up: $(READY) ## Start the embedded stack: Redis, object store, workers, Flower
 	@$(BIN)/python -m services.stack up

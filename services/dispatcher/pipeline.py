@@ -5,11 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-import numpy as np
 import requests
-import shapely
 import structlog
-from pyproj import Transformer
 from shapely.geometry import MultiPolygon, Polygon
 
 from landpatch.blocks import lay_blocks
@@ -25,7 +22,7 @@ from landpatch.coverage import (
     plan_first_round,
     plan_next_round,
 )
-from landpatch.grid import CRS, Patch, lay_grid, patch_boxes
+from landpatch.grid import Patch, lay_grid
 from landpatch.inventory import take_inventory
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger, Outcome
@@ -43,7 +40,7 @@ from landpatch.messages import (
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import read_limits
 from landpatch.sources.gisco import fetch_boundaries, pick_region
-from landpatch.sources.odata import find_scenes
+from landpatch.sources.odata import find_scenes, search_area
 from landpatch.storage import Store
 
 SETTLE_BATCH = 64
@@ -146,9 +143,7 @@ class Dispatcher:
         return pick_region(boundaries, request.nuts).boundary
 
     def _find_scenes(self, request: RegionRequest, patches: Sequence[Patch]) -> list[Scene]:
-        to_lonlat = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
-        hull = shapely.segmentize(shapely.union_all(patch_boxes(list(patches))).convex_hull, 5000)
-        area = shapely.transform(hull, lambda xy: np.column_stack(to_lonlat.transform(xy[:, 0], xy[:, 1])))
+        area = search_area(patches)
         findings = find_scenes(
             self.settings.odata_url, self.session, area, request.start, request.end, request.max_cloud
         )

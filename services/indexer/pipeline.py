@@ -51,9 +51,7 @@ class Indexer:
         self.store.put(layout.filename2bbox, build_filename2bbox(rows, source), parquet)
         for leftover in self.store.find(layout.observations):
             self.store.delete(leftover.key)
-        self.ledger.note(
-            request.key, state="done", message="", result=json.dumps(self._summarise(request, layout, rows))
-        )
+        self.ledger.close(request.key, json.dumps(self._summarise(request, layout, rows)))
         log.info("indexed", region=request.key, patches=len(rows))
 
     def _rows(self, request: RegionRequest, layout: RegionLayout) -> list[PatchRow]:

@@ -45,6 +45,13 @@ log = structlog.get_logger()
 M = TypeVar("M", bound=Message)
 
 
+def count_workers(settings: Settings, queue: str) -> int:
+    """How many workers answer that take messages from a queue."""
+    inspect = make_app("landpatch.inspector", settings).control.inspect(timeout=1.0)
+    answers = inspect.active_queues() or {}
+    return sum(any(taken["name"] == queue for taken in queues) for queues in answers.values())
+
+
 def make_app(name: str, settings: Settings | None = None) -> Celery:
     """A Celery app of this system. Raises ConfigurationError when no Redis is named."""
     settings = settings or load_settings()

@@ -6,23 +6,27 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
-from functools import wraps
-from typing import ParamSpec
+from functools import partial, wraps
+from typing import ParamSpec, TextIO
 
 import click
 
 from landpatch import __version__
 from landpatch.build import Building, check_region, prepare_request
+from landpatch.celery import count_workers
 from landpatch.composite import Method
-from landpatch.errors import ConfigurationError, LandpatchError
+from landpatch.errors import ConfigurationError, LandpatchError, RequestError
+from landpatch.forecast import Forecast
 from landpatch.grid import Cover
 from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.ledger import open_ledger
 from landpatch.log import configure_logging
-from landpatch.progress import describe_quota, describe_result, show_preparation, show_progress
-from landpatch.quota import open_governor
+from landpatch.planning import Planner
+from landpatch.progress import show_preparation, show_progress
+from landpatch.quota import open_governor, read_quota
 from landpatch.settings import Settings, load_settings
 from landpatch.storage import open_store
+from landpatch.summary import describe_forecasts, describe_quota, describe_result
 from landpatch.verify import verify_region
 
 EXIT_INCOMPLETE = 3
@@ -78,27 +82,41 @@ def _prepare_sandbox(nuts: str, year: int) -> None:
     show_preparation((at.done, at.total) for at in prepare(nuts, year))
 
 
+def _choices(command: Callable[P, None]) -> Callable[P, None]:
+    """The options that say what is asked for of a region."""
+    options = [
+        click.option("--year", type=int, default=2021, show_default=True, help="Year of the images."),
+        click.option(
+            "--label-year", type=int, help="Edition of CLC+ Backbone.  [default: the year, if it has one]"
+        ),
+        click.option(
+            "--max-cloud", type=float, default=30, show_default=True, help="Percent, of a whole product."
+        ),
+        click.option("--start", default="05-01", show_default=True, help="First day of sensing, MM-DD."),
+        click.option("--end", default="09-30", show_default=True, help="Last day of sensing, MM-DD."),
+        click.option(
+            "--cover",
+            type=click.Choice(["intersects", "within"]),
+            default="intersects",
+            show_default=True,
+            help="Take the cells that share area with the region, or only those inside it.",
+        ),
+        click.option(
+            "--composite",
+            type=click.Choice(["best", "median"]),
+            default="best",
+            show_default=True,
+            help="Each pixel from the best product, or the median of the clear ones.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("nuts")
-@click.option("--year", type=int, default=2021, show_default=True, help="Year of the images.")
-@click.option("--label-year", type=int, help="Edition of CLC+ Backbone.  [default: the year, if it has one]")
-@click.option("--max-cloud", type=float, default=30, show_default=True, help="Percent, of a whole product.")
-@click.option("--start", default="05-01", show_default=True, help="First day of sensing, MM-DD.")
-@click.option("--end", default="09-30", show_default=True, help="Last day of sensing, MM-DD.")
-@click.option(
-    "--cover",
-    type=click.Choice(["intersects", "within"]),
-    default="intersects",
-    show_default=True,
-    help="Take the cells that share area with the region, or only those inside it.",
-)
-@click.option(
-    "--composite",
-    type=click.Choice(["best", "median"]),
-    default="best",
-    show_default=True,
-    help="Each pixel from the best product, or the median of the clear ones.",
-)
+@_choices
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 @click.option("--detach", is_flag=True, help="Return once the region is queued.")
 @_one_line
@@ -146,6 +164,77 @@ def region(
     if as_json:
         click.echo(json.dumps(asdict(result)))
     sys.exit(EXIT_INCOMPLETE if result.missing else 0)
+
+
+@main.command()
+@click.argument("nuts", nargs=-1)
+@click.option("--file", "listed", type=click.File(), help="Take the regions from a file, one a line.")
+@_choices
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@_one_line
+def plan(
+    nuts: tuple[str, ...],
+    listed: TextIO | None,
+    year: int,
+    label_year: int | None,
+    max_cloud: float,
+    start: str,
+    end: str,
+    cover: Cover,
+    composite: Method,
+    as_json: bool,
+) -> None:
+    """Say what regions would take: patches, products, bytes, requests, quota, time. Changes nothing.
+
+    NUTS: regions such as FR101 LU000, or `all`.
+    """
+    codes = [*nuts, *(line.strip() for line in listed or () if line.strip())]
+    if not codes:
+        raise RequestError("which regions? Say: landpatch plan FR101, or: landpatch plan all")
+    everywhere = [code.lower() for code in codes] == ["all"]
+    make = partial(
+        prepare_request, year=year, label_year=label_year, max_cloud=max_cloud,
+        start=start, end=end, cover=cover, composite=composite, today=date.today(),  # noqa: DTZ011  # the user's day
+    )  # fmt: skip
+    requests = (
+        [make(code) for code in dict.fromkeys(code.upper() for code in codes)] if not everywhere else []
+    )
+    own_catalogue = "odata_url" in load_settings().model_fields_set
+    settings = _settings()
+    planner = Planner(settings, open_store(settings))
+    planner.check(requests)
+    if settings.source == "sandbox" and "LANDPATCH_STACK" in os.environ and not own_catalogue:
+        if everywhere:
+            raise RequestError(
+                "the sandbox cannot make all of Europe: name regions, or set EO_S3_ACCESS_KEY_ID or"
+                " LANDPATCH_ODATA_URL (the public catalogue asks for no credentials)"
+            )
+        for request in requests:
+            _prepare_sandbox(request.nuts, year)
+    if everywhere:
+        requests = [make(code) for code in planner.regions()]
+    forecasts = []
+    for done in planner.forecast(requests):
+        forecasts.append(done)
+        if len(requests) > 20 and len(forecasts) % 100 == 0:
+            click.echo(f"{len(forecasts)} of {len(requests)} regions", err=True)
+    quota = read_quota(settings)
+    workers = max(1, count_workers(settings, "images"))
+    click.echo(describe_forecasts(forecasts, quota, workers, settings.threads), err=as_json)
+    if as_json:
+        total = sum((forecast for _, forecast in forecasts), Forecast())
+        click.echo(
+            json.dumps(
+                {
+                    "regions": {request.key: asdict(forecast) for request, forecast in forecasts},
+                    "total": asdict(total),
+                    "quota_days": total.quota_days(quota),
+                    "seconds": total.duration_s(quota, workers * settings.threads),
+                    "workers": workers,
+                    "threads": settings.threads,
+                }
+            )
+        )
 
 
 @main.command()

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pyproj import Transformer
 from shapely.geometry import MultiPolygon, Polygon
 
 CRS = "EPSG:3035"
@@ -82,6 +84,12 @@ def lay_grid(region: Polygon | MultiPolygon, cover: Cover = "intersects") -> lis
         inside = shapely.covers(region, patch_boxes(patches))
         patches = [patch for patch, keep in zip(patches, inside, strict=True) if keep]
     return patches
+
+
+@lru_cache(maxsize=1)
+def to_lonlat() -> Transformer:
+    """From the grid's CRS to EPSG:4326, lon lat; made once, as making one takes long."""
+    return Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
 
 
 def patch_boxes(patches: list[Patch]) -> NDArray[np.object_]:

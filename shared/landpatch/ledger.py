@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Literal, cast
 
 import redis
@@ -45,7 +46,18 @@ for i, task in ipairs(rest.tasks) do
   redis.call('SADD', KEYS[2], task)
   redis.call('HSET', KEYS[3], 'images:' .. task, rest.messages[i])
 end
-for i, patch in ipairs(rest.patches) do redis.call('HSET', KEYS[4], patch, rest.tried[i]) end
+local known, number = redis.call('LRANGE', KEYS[5], 0, -1), {}
+for i, id in ipairs(known) do number[id] = i end
+local here = {}
+for i, id in ipairs(rest.ids) do
+  if not number[id] then number[id] = redis.call('RPUSH', KEYS[5], id) end
+  here[i] = number[id]
+end
+for i, patch in ipairs(rest.patches) do
+  local tried = {}
+  for j, place in ipairs(rest.tried[i]) do tried[j] = here[place] end
+  redis.call('HSET', KEYS[4], patch, table.concat(tried, ','))
+end
 return 1
 """
 
@@ -56,7 +68,12 @@ redis.call('SREM', KEYS[2], ARGV[2])
 return redis.call('SCARD', KEYS[2])
 """
 
-_PARTS = ("pending:images", "pending:labels", "images", "labels", "tried", "kept", "work", "scenes", "outbox")
+_PARTS = (
+    "pending:images", "pending:labels", "images", "labels", "tried", "ids", "kept", "work", "scenes",
+    "outbox",
+)  # fmt: skip
+_STATES: dict[str, State] = {state[0]: state for state in ("complete", "partial", "missing", "failed")}
+"""By their first letter: one byte a patch, of which there are a million in Europe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,15 @@ class Outcome:
 
     state: State
     reason: str = ""
+
+    def dump(self) -> str:
+        """As it is kept."""
+        return self.state[0] + self.reason
+
+    @staticmethod
+    def load(text: str) -> "Outcome":
+        """From what `dump` gave."""
+        return Outcome(_STATES[text[0]], text[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +183,16 @@ class Ledger:
         """Set fields of the run."""
         self._redis.hset(self._key(region), mapping=dict[Any, Any](facts))
 
+    def close(self, region: str, result: str) -> None:
+        """The region is done, the index tells of its patches: keep what sums them up, forget the rest."""
+        at = self.progress(region)
+        pipe = self._redis.pipeline(transaction=True)
+        done = {"images_done": at.images_done, "labels_done": at.labels_done}
+        facts = {"state": "done", "message": "", "result": result} | done
+        pipe.hset(self._key(region), mapping=dict[Any, Any](facts))
+        pipe.delete(*(self._key(region, part) for part in _PARTS))
+        _execute(pipe)
+
     def keep_scenes(self, region: str, scenes: str) -> None:
         """Keep the catalogue's answer for the rounds that follow."""
         self._redis.set(self._key(region, "scenes"), scenes)
@@ -180,13 +216,15 @@ class Ledger:
         messages: by pending task, the text to send; they wait in the outbox. tried: by patch, the scenes
         it has been sent to with this round, in order. Returns whether the round has been opened.
         """
-        parts = ("pending:images", "outbox", "tried")
+        parts = ("pending:images", "outbox", "tried", "ids")
         keys = [self._key(region), *(self._key(region, part) for part in parts)]
+        ids = {scene: n for n, scene in enumerate(dict.fromkeys(chain(*tried.values())), start=1)}
         rest = {
             "tasks": list(messages),
             "messages": list(messages.values()),
+            "ids": list(ids),
             "patches": list(tried),
-            "tried": [json.dumps(list(scenes)) for scenes in tried.values()],
+            "tried": [[ids[scene] for scene in scenes] for scenes in tried.values()],
         }
         return bool(self._open_round(keys=keys, args=[run, number - 1, number, json.dumps(rest)]))
 
@@ -242,18 +280,24 @@ class Ledger:
     def record(self, region: str, kind: Kind, outcomes: Mapping[str, Outcome]) -> None:
         """Record what has become of patches."""
         if outcomes:
-            mapping = {name: json.dumps(asdict(outcome)) for name, outcome in outcomes.items()}
+            mapping = {name: outcome.dump() for name, outcome in outcomes.items()}
             self._redis.hset(self._key(region, kind), mapping=dict[Any, Any](mapping))
 
     def outcomes(self, region: str, kind: Kind) -> dict[str, Outcome]:
         """What has become of patches, so far."""
         entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, kind)))
-        return {name: Outcome(**json.loads(text)) for name, text in entries.items()}
+        return {name: Outcome.load(text) for name, text in entries.items()}
 
     def tried(self, region: str) -> dict[str, list[str]]:
         """Which scenes each patch has been sent to, in order."""
-        entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, "tried")))
-        return {name: json.loads(text) for name, text in entries.items()}
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.lrange(self._key(region, "ids"), 0, -1)
+        pipe.hgetall(self._key(region, "tried"))
+        ids, entries = _execute(pipe)
+        return {
+            name: [ids[int(number) - 1] for number in text.split(",") if number]
+            for name, text in entries.items()
+        }
 
     def keep_observation(self, region: str, patch: str, scene_id: str) -> None:
         """An observation of a patch is kept in the store."""
@@ -279,9 +323,9 @@ class Ledger:
             products_total=products,
             products_done=max(products - pending, 0),
             images_total=int(facts.get("patches", 0)),
-            images_done=images,
+            images_done=int(facts.get("images_done", images)),
             labels_total=int(facts.get("labels", 0)),
-            labels_done=labels,
+            labels_done=int(facts.get("labels_done", labels)),
             message=facts.get("message", ""),
         )
 

@@ -19,10 +19,14 @@ SceneId = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{8,64}$")]
 PatchName = Annotated[str, StringConstraints(pattern=r"^-?\d{1,8}_-?\d{1,8}_\d{1,6}_\d{1,8}$")]
 
 
-class Message(BaseModel):
-    """What every message has."""
+class MessagePart(BaseModel):
+    """A part of a message; the version is that of the whole."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(MessagePart):
+    """What every message has."""
 
     version: Literal[1] = 1
 
@@ -80,7 +84,7 @@ class AdvanceRegion(RoundMessage):
     """To the dispatcher: a round has ended; plan the next, or hand over to the indexer."""
 
 
-class SceneRef(Message):
+class SceneRef(MessagePart):
     """A product, as far as an image worker needs to know it."""
 
     id: SceneId
@@ -97,7 +101,7 @@ class SceneRef(Message):
         return path
 
 
-class PatchWork(Message):
+class PatchWork(MessagePart):
     """A patch, and the scenes whose observations of it are kept already, the first choice first."""
 
     name: PatchName

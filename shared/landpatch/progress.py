@@ -1,7 +1,6 @@
-"""What a person sees while a region is built, and at its end."""
+"""What a person sees while a region is built."""
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
@@ -17,11 +16,9 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from landpatch.build import Building, Choice, Result
+from landpatch.build import Building, Result
 from landpatch.ledger import Progress
 from landpatch.messages import RegionRequest
-from landpatch.quota import Governor
-from landpatch.settings import Settings
 
 POLL_S = 0.25
 PLAIN_EVERY_S = 5.0
@@ -120,47 +117,3 @@ def _watch(console: Console, building: Building, request: RegionRequest) -> Iter
             console.print("no dispatcher has taken the region up yet: is one running? (`make status`)")
             warned = True
         time.sleep(POLL_S)
-
-
-def describe_quota(governor: Governor) -> str:
-    """What is left of the EO data account's quota, in a line."""
-    left, quota = governor.left(), governor.quota
-    line = (
-        f"quota left   {left.connections} of {quota.connections} connections, {left.requests} of"
-        f" {quota.requests_per_minute} requests this minute, {left.bytes / 1e9:.1f} of"
-        f" {quota.bytes_per_30_days / 1e9:.0f} GB in 30 days"
-    )
-    return f"{line}; the service asks to wait {left.held_s:.0f} s" if left.held_s else line
-
-
-def describe_result(result: Result, choice: Choice | None, request: RegionRequest, settings: Settings) -> str:
-    """The summary of a run, for a person. choice: what the catalogue had, None when it was not asked."""
-    folder = result.index.removesuffix("filename2bbox.parquet")
-    lines = [
-        f"{request.key}: {result.images} of {result.patches} images"
-        f" ({result.complete} complete, {result.partial} partial), {result.labels} labels,"
-        f" in {result.seconds:.0f} s",
-        f"  products  {len(result.products)} used, {result.bytes_downloaded / 1e6:.0f} MB downloaded,"
-        f" {result.requests} requests",
-        *(f"            {name}" for name in result.products[:6]),
-        f"  images    {folder}",
-        f"  labels    {folder.replace('/images/', '/labels/')}",
-        f"  index     {result.index}",
-        '  look      rasterio.open("<images>/<filename>").read([4, 3, 2]); see README, "Looking at it"',
-    ]
-    if choice is not None:
-        left_out = (
-            f"{choice.superseded} superseded by reprocessing, {choice.offline} offline,"
-            f" {choice.unusable} unusable"
-        )
-        lines.insert(1, f"  catalogue {choice.products} products; left out: {left_out}")
-    if settings.source == "sandbox":
-        lines.insert(1, "  source    SANDBOX: synthetic pixels")
-    if result.missing:
-        reasons = Counter(entry["reason"] for entry in result.missing)
-        lines.append(f"  missing   {len(result.missing)} patches:")
-        lines += [f"            {count} x {reason}" for reason, count in reasons.most_common(10)]
-        lines += [f"            {entry['patch']}: {entry['reason']}" for entry in result.missing[:20]]
-        if len(result.missing) > 20:
-            lines.append("            … the rest is in patches.parquet")
-    return "\n".join(lines)

@@ -18,6 +18,10 @@ from landpatch.sources.http import fetch
 MAX_BYTES = 400_000_000
 
 
+Boundaries = Mapping[str, dict[str, Any]]
+"""The features of the boundary file by NUTS code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """A NUTS3 region."""
@@ -28,7 +32,7 @@ class Region:
     """EPSG:3035, metres."""
 
 
-def fetch_boundaries(url: str, session: requests.Session) -> Mapping[str, dict[str, Any]]:
+def fetch_boundaries(url: str, session: requests.Session) -> Boundaries:
     """The features of the boundary file by NUTS code. url: http(s) address, or a path.
 
     Raises TransientError when it cannot be had, PermanentError when it is not such a file.
@@ -48,7 +52,7 @@ def fetch_boundaries(url: str, session: requests.Session) -> Mapping[str, dict[s
         raise PermanentError(f"{what} did not send a GeoJSON FeatureCollection") from error
 
 
-def pick_region(boundaries: Mapping[str, dict[str, Any]], nuts: str) -> Region:
+def pick_region(boundaries: Boundaries, nuts: str) -> Region:
     """One region of the boundary file.
 
     Raises RequestError, naming codes that are near, when it is not there; PermanentError when its

@@ -5,11 +5,13 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/OData.html
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import requests
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +21,7 @@ from shapely.geometry.base import BaseGeometry
 
 from landpatch.coverage import Scene
 from landpatch.errors import ConfigurationError, PermanentError
+from landpatch.grid import Patch, patch_boxes, to_lonlat
 from landpatch.sources.http import fetch
 
 PAGE_SIZE = 1000
@@ -61,6 +64,12 @@ class Findings:
     unusable: int
     """Products left out because their entry lacks what is needed."""
     requests: int
+
+
+def search_area(patches: Sequence[Patch]) -> BaseGeometry:
+    """The hull of patches, EPSG:4326, lon lat; what to ask the catalogue about."""
+    hull = shapely.segmentize(shapely.union_all(patch_boxes(list(patches))).convex_hull, 5000)
+    return shapely.transform(hull, lambda xy: np.column_stack(to_lonlat().transform(xy[:, 0], xy[:, 1])))
 
 
 def build_filter(area: BaseGeometry, start: date, end: date, max_cloud: float) -> str:

@@ -1,0 +1,161 @@
+"""The control plane alone: every region of Europe planned, the ledger filled and drained."""
+
+import gzip
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+import redis
+
+from benchmarks.catalogue import serving
+from benchmarks.products import ROOT
+from benchmarks.stage import Stage, open_stage
+from landpatch.celery import send
+from landpatch.ledger import Ledger, open_redis
+from landpatch.messages import PlanRegion, RegionRequest
+from landpatch.settings import load_settings
+from landpatch.sources.gisco import fetch_boundaries
+from landpatch.sources.http import make_session
+from services.sandbox.landscape import NUTS_FILE
+
+LARGEST = "FI1D7"
+YEAR = 2021
+
+
+@contextmanager
+def _celery(stage: Stage, app: str, queues: str) -> Iterator[psutil.Process]:
+    command = [sys.executable, "-m", "celery", "-A", app, "worker", "--queues", queues, "--concurrency", "1"]
+    command += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING", "--hostname", f"{app}@bench"]
+    with (stage.folder / f"{app}.log").open("wb") as log:
+        worker = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | stage.environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        yield psutil.Process(worker.pid)
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+class _Watch:
+    """The largest Redis and the largest dispatcher, looked at twice a second."""
+
+    def __init__(self, client: redis.Redis, dispatcher: psutil.Process) -> None:
+        self._client, self._dispatcher = client, dispatcher
+        self.redis_bytes = self.dispatcher_bytes = 0
+        self._over = Event()
+        self._thread = Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.5):
+            self.redis_bytes = max(self.redis_bytes, _used(self._client))
+            family = [self._dispatcher, *self._dispatcher.children(recursive=True)]
+            self.dispatcher_bytes = max(
+                self.dispatcher_bytes, sum(process.memory_info().rss for process in family)
+            )
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def _used(client: redis.Redis) -> int:
+    return int(client.info("memory")["used_memory"])
+
+
+def _commands(client: redis.Redis) -> int:
+    return int(client.info("stats")["total_commands_processed"])
+
+
+def _start(ledger: Ledger, nuts: str) -> str:
+    request = RegionRequest(
+        nuts=nuts, year=YEAR, label_year=YEAR, start=date(YEAR, 5, 1), end=date(YEAR, 9, 30)
+    )
+    run, _ = ledger.start(request)
+    send(PlanRegion(run=run, request=request))
+    return request.key
+
+
+def _await(ledger: Ledger, regions: list[str], states: set[str]) -> int:
+    """Wait until all regions are in one of the states. Returns how many commands that took."""
+    open_, asked = set(regions), 0
+    while open_:
+        time.sleep(0.2 if len(open_) < 10 else 3)
+        asked += len(open_)
+        for region in list(open_):
+            state = ledger.facts(region).get("state")
+            if state == "failed":
+                raise RuntimeError(f"{region}: {ledger.facts(region)['message']}")
+            if state in states:
+                open_.discard(region)
+    return asked
+
+
+def control_plane(count: int | None = None) -> dict[str, Any]:
+    """Plan regions of Europe (all, unless `count` says how many of the largest countries' list), with real
+    Redis, Celery, dispatcher and catalogue protocol, and simulated image and label workers."""
+    with open_stage() as stage, serving() as catalogue, tempfile.TemporaryDirectory() as folder:
+        boundaries = Path(folder) / "boundaries.geojson"
+        boundaries.write_bytes(gzip.decompress(NUTS_FILE.read_bytes()))
+        stage.environment.update(
+            {
+                "LANDPATCH_ODATA_URL": catalogue,
+                "LANDPATCH_NUTS_URL": str(boundaries),
+                "LANDPATCH_CLCPLUS_URL": catalogue.replace("/odata/v1/Products", "/{year}/exportImage"),
+            }
+        )
+        os.environ.update(stage.environment)
+        settings = load_settings(None)
+        client = open_redis(settings)
+        ledger = Ledger(client)
+        regions = _buildable(str(boundaries))[:count]
+        with _celery(stage, "services.dispatcher", "dispatch") as dispatcher:
+            largest_s = _time(ledger, LARGEST)
+            # Filled: every region planned, nothing cut yet.
+            client.flushall()
+            before = _used(client)
+            watch = _Watch(client, dispatcher)
+            begin, asked = time.monotonic(), _commands(client)
+            keys = [_start(ledger, nuts) for nuts in regions]
+            own = _await(ledger, keys, {"cutting"})
+            planned_s = time.monotonic() - begin
+            patches = sum(int(ledger.facts(key)["patches"]) for key in keys)
+            filled = _used(client) - before
+            with _celery(stage, "benchmarks.simulated", "images,labels,index"):
+                own += _await(ledger, keys, {"done"})
+                took_s = time.monotonic() - begin
+                commands = _commands(client) - asked - own - len(keys)
+            watch.stop()
+    return {
+        "regions": len(regions),
+        "patches": patches,
+        "wall_s": took_s,
+        "planning_wall_s": planned_s,
+        f"planning_{LARGEST}_s": largest_s,
+        "redis_bytes_a_patch": (watch.redis_bytes - before) / patches,
+        "redis_bytes_a_patch_planned": filled / patches,
+        "commands_a_patch": commands / patches,
+        "dispatcher_gib": watch.dispatcher_bytes / 2**30,
+    }
+
+
+def _time(ledger: Ledger, nuts: str) -> float:
+    begin = time.monotonic()
+    _await(ledger, [_start(ledger, nuts)], {"cutting"})
+    return time.monotonic() - begin
+
+
+def _buildable(boundaries: str) -> list[str]:
+    """The regions within EPSG:3035."""
+    found = fetch_boundaries(boundaries, make_session())
+    return sorted(nuts for nuts in found if not nuts.startswith("FRY"))

@@ -1,0 +1,95 @@
+"""What a person reads: before a region is built, of the account, and at the end."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from landpatch.build import Choice, Result
+from landpatch.forecast import Forecast
+from landpatch.messages import RegionRequest
+from landpatch.quota import Governor, Quota
+from landpatch.settings import Settings
+
+SHOWN_REGIONS = 40
+
+
+def describe_forecasts(
+    forecasts: Sequence[tuple[RegionRequest, Forecast]], quota: Quota, workers: int, threads: int
+) -> str:
+    """What regions will take: a line each (the largest, of many), and their sum."""
+    total = sum((forecast for _, forecast in forecasts), Forecast())
+    lines = []
+    largest = sorted(forecasts, key=lambda entry: -entry[1].patches)[:SHOWN_REGIONS]
+    if len(forecasts) > 1:
+        lines += [
+            f"{request.key:<12} {made.patches:>7} patches  {made.images:>7} images  {made.labels:>7} labels"
+            f"  {made.products:>5} products  {made.bytes / 1e9:>8.1f} GB"
+            for request, made in sorted(largest, key=lambda entry: entry[0].key)
+        ]
+        if len(forecasts) > len(largest):
+            lines.append(f"… and {len(forecasts) - len(largest)} smaller regions")
+    title = forecasts[0][0].key if len(forecasts) == 1 else f"{len(forecasts)} regions"
+    there = f"{total.patches - total.images - total.uncovered} images are there already"
+    lines += [
+        f"{title}: {total.patches} patches; {there}",
+        f"  images    {total.images} to be made from {total.products} products,"
+        f" in {total.rounds} rounds or so",
+        f"  labels    {total.labels} to be fetched, {total.label_requests} requests",
+        f"  download  {total.bytes / 1e9:.2f} GB, {total.requests} requests:"
+        f" {total.quota_days(quota):.2g} days of the account's quota",
+        f"  time      {_duration(total.duration_s(quota, workers * threads))} or more, with"
+        f" {workers} image worker{'s' * (workers != 1)} of {threads} threads",
+    ]
+    if total.uncovered:
+        lines.append(f"  missing   {total.uncovered} patches: no product of the catalogue covers them")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def describe_quota(governor: Governor) -> str:
+    """What is left of the EO data account's quota, in a line."""
+    left, quota = governor.left(), governor.quota
+    line = (
+        f"quota left   {left.connections} of {quota.connections} connections, {left.requests} of"
+        f" {quota.requests_per_minute} requests this minute, {left.bytes / 1e9:.1f} of"
+        f" {quota.bytes_per_30_days / 1e9:.0f} GB in 30 days"
+    )
+    return f"{line}; the service asks to wait {left.held_s:.0f} s" if left.held_s else line
+
+
+def describe_result(result: Result, choice: Choice | None, request: RegionRequest, settings: Settings) -> str:
+    """The summary of a run, for a person. choice: what the catalogue had, None when it was not asked."""
+    folder = result.index.removesuffix("filename2bbox.parquet")
+    lines = [
+        f"{request.key}: {result.images} of {result.patches} images"
+        f" ({result.complete} complete, {result.partial} partial), {result.labels} labels,"
+        f" in {result.seconds:.0f} s",
+        f"  products  {len(result.products)} used, {result.bytes_downloaded / 1e6:.0f} MB downloaded,"
+        f" {result.requests} requests",
+        *(f"            {name}" for name in result.products[:6]),
+        f"  images    {folder}",
+        f"  labels    {folder.replace('/images/', '/labels/')}",
+        f"  index     {result.index}",
+        '  look      rasterio.open("<images>/<filename>").read([4, 3, 2]); see README, "Looking at it"',
+    ]
+    if choice is not None:
+        left_out = (
+            f"{choice.superseded} superseded by reprocessing, {choice.offline} offline,"
+            f" {choice.unusable} unusable"
+        )
+        lines.insert(1, f"  catalogue {choice.products} products; left out: {left_out}")
+    if settings.source == "sandbox":
+        lines.insert(1, "  source    SANDBOX: synthetic pixels")
+    if result.missing:
+        reasons = Counter(entry["reason"] for entry in result.missing)
+        lines.append(f"  missing   {len(result.missing)} patches:")
+        lines += [f"            {count} x {reason}" for reason, count in reasons.most_common(10)]
+        lines += [f"            {entry['patch']}: {entry['reason']}" for entry in result.missing[:20]]
+        if len(result.missing) > 20:
+            lines.append("            … the rest is in patches.parquet")
+    return "\n".join(lines)
