@@ -122,7 +122,7 @@ def control_plane(count: int | None = None) -> dict[str, Any]:
         with _celery(stage, "services.dispatcher", "dispatch") as dispatcher:
             largest_s = _time(ledger, LARGEST)
             # Filled: every region planned, nothing cut yet.
-            client.flushall()
+            client.delete("images", "labels", *client.keys("landpatch:*"))
             before = _used(client)
             watch = _Watch(client, dispatcher)
             begin, asked = time.monotonic(), _commands(client)

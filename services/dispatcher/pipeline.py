@@ -39,7 +39,7 @@ from landpatch.messages import (
 )
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import read_limits
-from landpatch.sources.gisco import fetch_boundaries, pick_region
+from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
 from landpatch.sources.odata import find_scenes, search_area
 from landpatch.storage import Store
 
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Plans regions. Holds no state of its own: everything is in the ledger and in the store."""
+    """Plans regions. Holds no state of its own but the boundaries: all is in the ledger and in the store."""
 
     def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
         """store: the destination. session: for the boundary service and the catalogue."""
@@ -57,6 +57,7 @@ class Dispatcher:
         self.store = store
         self.ledger = ledger
         self.session = session
+        self._boundaries: Boundaries | None = None
 
     def plan(self, message: PlanRegion) -> None:
         """Begin a region; the same message again changes nothing."""
@@ -139,8 +140,10 @@ class Dispatcher:
             self.ledger.note(region, state="indexing")
 
     def _boundary(self, request: RegionRequest) -> Polygon | MultiPolygon:
-        boundaries = fetch_boundaries(self.settings.nuts_url, self.session)
-        return pick_region(boundaries, request.nuts).boundary
+        # The boundaries of an edition do not change; reading them takes longer than planning a region.
+        if self._boundaries is None:
+            self._boundaries = fetch_boundaries(self.settings.nuts_url, self.session)
+        return pick_region(self._boundaries, request.nuts).boundary
 
     def _find_scenes(self, request: RegionRequest, patches: Sequence[Patch]) -> list[Scene]:
         area = search_area(patches)
