@@ -66,6 +66,10 @@ test: $(READY) ## Run the whole test suite
 test-unit: $(READY) ## Run the fast tests: no processes, no network
 	@$(BIN)/pytest tests/unit
 
+.PHONY: bench
+bench: $(READY) ## Run the benchmarks, as a table and as JSON: [BENCH="sparse encode"]
+	@$(BIN)/python -m benchmarks $(BENCH)
+
 .PHONY: lint
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .

@@ -187,6 +187,19 @@ def test_status_shows_the_region_and_what_is_left_of_the_quota(stack, paris):
     assert 12_000 - 1 < float(left[1]) <= 12_000
 
 
+def test_plan_says_what_is_still_to_be_done_and_changes_nothing(stack, paris):
+    before = stack.files()
+    run = stack.landpatch("plan", "FR101", "--json")
+    assert run.returncode == 0, run.stderr
+    plan = json.loads(run.stdout.splitlines()[-1])
+    assert (plan["total"]["patches"], plan["total"]["images"], plan["total"]["labels"]) == (28, 0, 0)
+    assert plan["workers"] == 1
+    other = stack.landpatch("plan", "FR101", "--max-cloud", "29", "--json")
+    assert json.loads(other.stdout.splitlines()[-1])["total"]["images"] == 28
+    assert stack.files() == before
+    assert stack.waiting() == 0
+
+
 def test_nothing_is_left_behind(stack, paris):
     assert stack.waiting() == 0
     assert not [key for key in stack.files() if "/observations/" in key]
