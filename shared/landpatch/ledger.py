@@ -5,17 +5,21 @@ Every transition is atomic and idempotent. A region is complete when its pending
 
 import json
 import uuid
+import zlib
+from base64 import b85decode, b85encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, Literal, cast
 
+import numpy as np
 import redis
 from redis.client import Pipeline
 from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 
 from landpatch.errors import ConfigurationError, InfrastructureError
+from landpatch.grid import PATCH_SIZE_M
 from landpatch.messages import RegionRequest, RoundMessage
 from landpatch.settings import Settings
 
@@ -74,6 +78,27 @@ _PARTS = (
 )  # fmt: skip
 _STATES: dict[str, State] = {state[0]: state for state in ("complete", "partial", "missing", "failed")}
 """By their first letter: one byte a patch, of which there are a million in Europe."""
+
+
+def _shorten(name: str) -> str:
+    """A patch's name in half the room: corner in cells, numbers to base 36, `3757500_2887500_0_20` ->
+    `15r.w3.0.k`. What is no such name stays as it is."""
+    parts = name.split("_")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        return name
+    xmin, ymin, part, cell = map(int, parts)
+    if xmin % PATCH_SIZE_M or ymin % PATCH_SIZE_M:
+        return name
+    numbers = (xmin // PATCH_SIZE_M, ymin // PATCH_SIZE_M, part, cell)
+    return ".".join(np.base_repr(number, 36).lower() for number in numbers)
+
+
+def _lengthen(short: str) -> str:
+    """The name that `_shorten` made short."""
+    if "." not in short:
+        return short
+    col, row, part, cell = (int(number, 36) for number in short.split("."))
+    return f"{col * PATCH_SIZE_M}_{row * PATCH_SIZE_M}_{part}_{cell}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +220,13 @@ class Ledger:
 
     def keep_scenes(self, region: str, scenes: str) -> None:
         """Keep the catalogue's answer for the rounds that follow."""
-        self._redis.set(self._key(region, "scenes"), scenes)
+        packed = b85encode(zlib.compress(scenes.encode())).decode()
+        self._redis.set(self._key(region, "scenes"), packed)
 
     def scenes(self, region: str) -> str:
         """The catalogue's answer; empty when none is kept."""
-        return cast("str | None", self._redis.get(self._key(region, "scenes"))) or ""
+        packed = cast("str | None", self._redis.get(self._key(region, "scenes")))
+        return zlib.decompress(b85decode(packed)).decode() if packed else ""
 
     # rounds
 
@@ -223,7 +250,7 @@ class Ledger:
             "tasks": list(messages),
             "messages": list(messages.values()),
             "ids": list(ids),
-            "patches": list(tried),
+            "patches": [_shorten(name) for name in tried],
             "tried": [[ids[scene] for scene in scenes] for scenes in tried.values()],
         }
         return bool(self._open_round(keys=keys, args=[run, number - 1, number, json.dumps(rest)]))
@@ -280,13 +307,13 @@ class Ledger:
     def record(self, region: str, kind: Kind, outcomes: Mapping[str, Outcome]) -> None:
         """Record what has become of patches."""
         if outcomes:
-            mapping = {name: outcome.dump() for name, outcome in outcomes.items()}
+            mapping = {_shorten(name): outcome.dump() for name, outcome in outcomes.items()}
             self._redis.hset(self._key(region, kind), mapping=dict[Any, Any](mapping))
 
     def outcomes(self, region: str, kind: Kind) -> dict[str, Outcome]:
         """What has become of patches, so far."""
         entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, kind)))
-        return {name: Outcome.load(text) for name, text in entries.items()}
+        return {_lengthen(short): Outcome.load(text) for short, text in entries.items()}
 
     def tried(self, region: str) -> dict[str, list[str]]:
         """Which scenes each patch has been sent to, in order."""
@@ -295,18 +322,18 @@ class Ledger:
         pipe.hgetall(self._key(region, "tried"))
         ids, entries = _execute(pipe)
         return {
-            name: [ids[int(number) - 1] for number in text.split(",") if number]
-            for name, text in entries.items()
+            _lengthen(short): [ids[int(number) - 1] for number in text.split(",") if number]
+            for short, text in entries.items()
         }
 
     def keep_observation(self, region: str, patch: str, scene_id: str) -> None:
         """An observation of a patch is kept in the store."""
-        self._redis.sadd(self._key(region, "kept"), f"{patch} {scene_id}")
+        self._redis.sadd(self._key(region, "kept"), f"{_shorten(patch)} {scene_id}")
 
     def kept_observations(self, region: str) -> set[tuple[str, str]]:
         """Patch and scene of each observation that is kept in the store."""
         members = cast("set[str]", self._redis.smembers(self._key(region, "kept")))
-        return {(member.split(" ")[0], member.split(" ")[1]) for member in members}
+        return {(_lengthen(member.split(" ")[0]), member.split(" ")[1]) for member in members}
 
     def progress(self, region: str) -> Progress:
         """How far a run is."""

@@ -333,3 +333,26 @@ def test_a_redis_that_cannot_be_reached_is_a_matter_of_the_infrastructure(silent
     with pytest.raises(InfrastructureError, match="cannot be reached") as unreached:
         use(open_ledger(Settings(_env_file=None, LANDPATCH_REDIS_URL=url)))
     assert REDIS_PASSWORD not in str(unreached.value)
+
+
+@pytest.mark.parametrize("name", ["3757500_2887500_0_20", "0_0_0_0", "12345_0_0_1", "-2500_0_0_1", "p"])
+def test_a_patch_keeps_its_name(ledger, name):
+    run, _ = ledger.start(request())
+    ledger.record(REGION, "images", {name: Outcome("missing", "a reason. with_all")})
+    ledger.open_round(REGION, run, 1, {"1:a": "text"}, {name: ["scene"]})
+    ledger.keep_observation(REGION, name, "scene")
+    assert ledger.outcomes(REGION, "images") == {name: Outcome("missing", "a reason. with_all")}
+    assert ledger.tried(REGION) == {name: ["scene"]}
+    assert ledger.kept_observations(REGION) == {(name, "scene")}
+
+
+def test_a_region_that_is_closed_keeps_its_sums_alone(ledger, redis_client):
+    ledger.start(request())
+    ledger.note(REGION, patches=2, labels=2)
+    ledger.record(REGION, "images", {"p": Outcome("complete"), "q": Outcome("partial")})
+    ledger.record(REGION, "labels", {"p": Outcome("complete")})
+    ledger.keep_scenes(REGION, "[]")
+    ledger.close(REGION, "{}")
+    at = ledger.progress(REGION)
+    assert (at.state, at.images_done, at.labels_done, at.images_total) == ("done", 2, 1, 2)
+    assert len(redis_client.keys(f"*{REGION}*")) == 1
