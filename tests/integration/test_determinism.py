@@ -18,7 +18,8 @@ import redis
 
 from tests.integration.conftest import ROOT, Built, Stack, clean_environment
 
-pytestmark = pytest.mark.stack
+# Four builds of a region, on whatever machine.
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
 SERVICES = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}
 # No patch is ever complete: each uses three products, so a round has several messages.
