@@ -116,7 +116,7 @@ class Dispatcher:
         """Plan the next round when the last is over; hand over to the indexer when all is over."""
         region = message.region
         facts = self.ledger.facts(region)
-        if facts.get("run") != message.run or facts.get("state") != "cutting":
+        if facts.get("run") != message.run or facts.get("state") not in {"cutting", "indexing"}:
             return
         self._send_outbox(region)
         if message.round != int(facts["round"]) or self.ledger.pending(region, "images"):
@@ -136,8 +136,9 @@ class Dispatcher:
             plan = plan_next_round(coverage, used, kept, self.settings.max_products)
             self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled)
         elif not self.ledger.pending(region, "labels"):
-            send(WriteIndex(run=message.run, request=request))
-            self.ledger.note(region, state="indexing")
+            # First the state, then the message: the indexer may be faster than this line.
+            if self.ledger.begin_index(region, message.run):
+                send(WriteIndex(run=message.run, request=request))
 
     def _boundary(self, request: RegionRequest) -> Polygon | MultiPolygon:
         # The boundaries of an edition do not change; reading them takes longer than planning a region.

@@ -72,6 +72,13 @@ redis.call('SREM', KEYS[2], ARGV[2])
 return redis.call('SCARD', KEYS[2])
 """
 
+_BEGIN_INDEX = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] or (state ~= 'cutting' and state ~= 'indexing') then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'indexing')
+return 1
+"""
+
 _PARTS = (
     "pending:images", "pending:labels", "images", "labels", "tried", "ids", "kept", "work", "scenes",
     "outbox",
@@ -177,6 +184,7 @@ class Ledger:
         self._start = client.register_script(_START)
         self._open_round = client.register_script(_OPEN_ROUND)
         self._finish = client.register_script(_FINISH)
+        self._begin_index = client.register_script(_BEGIN_INDEX)
 
     def _key(self, region: str, part: str = "run") -> str:
         return f"{self._namespace}:{{{region}}}:{part}"
@@ -207,6 +215,11 @@ class Ledger:
     def note(self, region: str, **facts: str | int) -> None:
         """Set fields of the run."""
         self._redis.hset(self._key(region), mapping=dict[Any, Any](facts))
+
+    def begin_index(self, region: str, run: str) -> bool:
+        """All is cut; the index is next. Returns whether it is still to be written: a run that is done
+        stays done, however late a message comes."""
+        return bool(self._begin_index(keys=[self._key(region)], args=[run]))
 
     def close(self, region: str, result: str) -> None:
         """The region is done, the index tells of its patches: keep what sums them up, forget the rest."""

@@ -356,3 +356,15 @@ def test_a_region_that_is_closed_keeps_its_sums_alone(ledger, redis_client):
     at = ledger.progress(REGION)
     assert (at.state, at.images_done, at.labels_done, at.images_total) == ("done", 2, 1, 2)
     assert len(redis_client.keys(f"*{REGION}*")) == 1
+
+
+def test_a_region_that_is_done_is_never_indexing_again(ledger):
+    run, _ = ledger.start(request())
+    assert not ledger.begin_index(REGION, run)
+    ledger.note(REGION, state="cutting")
+    assert not ledger.begin_index(REGION, "another run")
+    assert ledger.begin_index(REGION, run)
+    assert ledger.begin_index(REGION, run)
+    ledger.close(REGION, "{}")
+    assert not ledger.begin_index(REGION, run)
+    assert ledger.facts(REGION)["state"] == "done"
