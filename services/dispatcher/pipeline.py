@@ -135,10 +135,9 @@ class Dispatcher:
                 kept[name].add(scene_id)
             plan = plan_next_round(coverage, used, kept, self.settings.max_products)
             self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled)
-        elif not self.ledger.pending(region, "labels"):
-            # First the state, then the message: the indexer may be faster than this line.
-            if self.ledger.begin_index(region, message.run):
-                send(WriteIndex(run=message.run, request=request))
+        # First the state, then the message: the indexer may be faster than this line.
+        elif not self.ledger.pending(region, "labels") and self.ledger.begin_index(region, message.run):
+            send(WriteIndex(run=message.run, request=request))
 
     def _boundary(self, request: RegionRequest) -> Polygon | MultiPolygon:
         # The boundaries of an edition do not change; reading them takes longer than planning a region.

@@ -74,7 +74,8 @@ return redis.call('SCARD', KEYS[2])
 
 _BEGIN_INDEX = """
 local state = redis.call('HGET', KEYS[1], 'state')
-if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] or (state ~= 'cutting' and state ~= 'indexing') then return 0 end
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return 0 end
+if state ~= 'cutting' and state ~= 'indexing' then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'indexing')
 return 1
 """
