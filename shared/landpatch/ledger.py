@@ -43,6 +43,8 @@ return {ARGV[1], ARGV[2]}
 _OPEN_ROUND = """
 if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return 0 end
 if redis.call('HGET', KEYS[1], 'round') ~= ARGV[2] then return 0 end
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'indexing' or state == 'done' then return 0 end
 local rest = cjson.decode(ARGV[4])
 redis.call('HSET', KEYS[1], 'round', ARGV[3], 'state', 'cutting')
 redis.call('HINCRBY', KEYS[1], 'products', #rest.tasks)

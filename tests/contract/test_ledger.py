@@ -368,3 +368,13 @@ def test_a_region_that_is_done_is_never_indexing_again(ledger):
     ledger.close(REGION, "{}")
     assert not ledger.begin_index(REGION, run)
     assert ledger.facts(REGION)["state"] == "done"
+
+
+def test_no_round_is_opened_once_all_is_cut(ledger):
+    run, _ = ledger.start(request())
+    assert ledger.open_round(REGION, run, 1, {}, {})
+    ledger.begin_index(REGION, run)
+    assert not ledger.open_round(REGION, run, 2, {"2:a": "text"}, {})
+    ledger.close(REGION, "{}")
+    assert not ledger.open_round(REGION, run, 2, {"2:a": "text"}, {})
+    assert ledger.progress(REGION).state == "done"
