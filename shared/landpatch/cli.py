@@ -4,10 +4,10 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from datetime import date
-from functools import partial, wraps
-from typing import ParamSpec, TextIO
+from functools import wraps
+from typing import Any, ParamSpec, TextIO
 
 import click
 
@@ -21,6 +21,7 @@ from landpatch.grid import Cover
 from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.ledger import open_ledger
 from landpatch.log import configure_logging
+from landpatch.messages import RegionRequest
 from landpatch.planning import Planner
 from landpatch.progress import show_preparation, show_progress
 from landpatch.quota import open_governor, read_quota
@@ -82,8 +83,33 @@ def _prepare_sandbox(nuts: str, year: int) -> None:
     show_preparation((at.done, at.total) for at in prepare(nuts, year))
 
 
-def _choices(command: Callable[P, None]) -> Callable[P, None]:
-    """The options that say what is asked for of a region."""
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """What is asked for of a region, as a user typed it."""
+
+    year: int
+    label_year: int | None
+    max_cloud: float
+    start: str
+    end: str
+    cover: Cover
+    composite: Method
+
+    def ask(self, nuts: str) -> RegionRequest:
+        """The request for a region; raises RequestError."""
+        return prepare_request(nuts, today=date.today(), **asdict(self))  # noqa: DTZ011  # the user's day
+
+
+def _choices(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what is asked for of a region; the command gets them as `choices`."""
+    names = [field.name for field in fields(_Choices)]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        choices = _Choices(**{name: given.pop(name) for name in names})
+        command(choices=choices, **given)
+
+    decorated: Callable[..., None] = run
     options = [
         click.option("--year", type=int, default=2021, show_default=True, help="Year of the images."),
         click.option(
@@ -110,8 +136,8 @@ def _choices(command: Callable[P, None]) -> Callable[P, None]:
         ),
     ]
     for option in reversed(options):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @main.command()
@@ -122,13 +148,7 @@ def _choices(command: Callable[P, None]) -> Callable[P, None]:
 @_one_line
 def region(
     nuts: str,
-    year: int,
-    label_year: int | None,
-    max_cloud: float,
-    start: str,
-    end: str,
-    cover: Cover,
-    composite: Method,
+    choices: _Choices,
     as_json: bool,
     detach: bool,
 ) -> None:
@@ -137,23 +157,21 @@ def region(
     Exit code 0: every patch is there. 3: finished, but some patches are missing or without their
     label. 2: the request is wrong, nothing was written or queued. 1: the infrastructure failed.
     """
-    request = prepare_request(
-        nuts=nuts, year=year, label_year=label_year, max_cloud=max_cloud,
-        start=start, end=end, cover=cover, composite=composite, today=date.today(),  # noqa: DTZ011  # the user's day
-    )  # fmt: skip
+    request = choices.ask(nuts)
     settings = _settings()
-    checked = check_region(settings, request, explicit_label_year=label_year is not None)
+    checked = check_region(settings, request, explicit_label_year=choices.label_year is not None)
     for line in checked.remarks:
         click.echo(line, err=True)
     if settings.source == "sandbox" and "LANDPATCH_STACK" in os.environ:
-        _prepare_sandbox(request.nuts, year)
+        _prepare_sandbox(request.nuts, request.year)
     building = Building(settings, open_ledger(settings))
     joined = building.start(checked.request)
     if joined:
         click.echo(f"{request.key} is being built already; following that run", err=True)
     if detach:
         click.echo(
-            f"{request.key} is queued; follow it with `landpatch status {nuts} --year {year}`", err=True
+            f"{request.key} is queued; follow it with `landpatch status {nuts} --year {request.year}`",
+            err=True,
         )
         if as_json:
             click.echo(json.dumps({"region": request.nuts, "year": request.year, "state": "queued"}))
@@ -175,13 +193,7 @@ def region(
 def plan(
     nuts: tuple[str, ...],
     listed: TextIO | None,
-    year: int,
-    label_year: int | None,
-    max_cloud: float,
-    start: str,
-    end: str,
-    cover: Cover,
-    composite: Method,
+    choices: _Choices,
     as_json: bool,
 ) -> None:
     """Say what regions would take: patches, products, bytes, requests, quota, time. Changes nothing.
@@ -192,12 +204,8 @@ def plan(
     if not codes:
         raise RequestError("which regions? Say: landpatch plan FR101, or: landpatch plan all")
     everywhere = [code.lower() for code in codes] == ["all"]
-    make = partial(
-        prepare_request, year=year, label_year=label_year, max_cloud=max_cloud,
-        start=start, end=end, cover=cover, composite=composite, today=date.today(),  # noqa: DTZ011  # the user's day
-    )  # fmt: skip
     requests = (
-        [make(code) for code in dict.fromkeys(code.upper() for code in codes)] if not everywhere else []
+        [] if everywhere else [choices.ask(code) for code in dict.fromkeys(code.upper() for code in codes)]
     )
     own_catalogue = "odata_url" in load_settings().model_fields_set
     settings = _settings()
@@ -210,9 +218,9 @@ def plan(
                 " LANDPATCH_ODATA_URL (the public catalogue asks for no credentials)"
             )
         for request in requests:
-            _prepare_sandbox(request.nuts, year)
+            _prepare_sandbox(request.nuts, request.year)
     if everywhere:
-        requests = [make(code) for code in planner.regions()]
+        requests = [choices.ask(code) for code in planner.regions()]
     forecasts = []
     for done in planner.forecast(requests):
         forecasts.append(done)
