@@ -22,9 +22,9 @@ from benchmarks.stage import Stage, open_stage
 from landpatch.celery import send
 from landpatch.ledger import Ledger, open_redis
 from landpatch.messages import PlanRegion, RegionRequest
+from landpatch.planning import Planner
 from landpatch.settings import load_settings
-from landpatch.sources.gisco import fetch_boundaries
-from landpatch.sources.http import make_session
+from landpatch.storage import open_store
 from services.sandbox.landscape import NUTS_FILE
 
 LARGEST = "FI1D7"
@@ -102,7 +102,7 @@ def _await(ledger: Ledger, regions: list[str], states: set[str]) -> int:
 
 
 def control_plane(count: int | None = None) -> dict[str, Any]:
-    """Plan regions of Europe (all, unless `count` says how many of the largest countries' list), with real
+    """Plan regions of Europe (all, or the first `count` by code), with real
     Redis, Celery, dispatcher and catalogue protocol, and simulated image and label workers."""
     with open_stage() as stage, serving() as catalogue, tempfile.TemporaryDirectory() as folder:
         boundaries = Path(folder) / "boundaries.geojson"
@@ -118,7 +118,7 @@ def control_plane(count: int | None = None) -> dict[str, Any]:
         settings = load_settings(None)
         client = open_redis(settings)
         ledger = Ledger(client)
-        regions = _buildable(str(boundaries))[:count]
+        regions = Planner(settings, open_store(settings)).regions()[:count]
         with _celery(stage, "services.dispatcher", "dispatch") as dispatcher:
             largest_s = _time(ledger, LARGEST)
             # Filled: every region planned, nothing cut yet.
@@ -153,9 +153,3 @@ def _time(ledger: Ledger, nuts: str) -> float:
     begin = time.monotonic()
     _await(ledger, [_start(ledger, nuts)], {"cutting"})
     return time.monotonic() - begin
-
-
-def _buildable(boundaries: str) -> list[str]:
-    """The regions within EPSG:3035."""
-    found = fetch_boundaries(boundaries, make_session())
-    return sorted(nuts for nuts in found if not nuts.startswith("FRY"))

@@ -1,6 +1,5 @@
 """The labels of LU000: requests, and what a label costs beyond what the service itself takes."""
 
-import gzip
 import os
 import time
 from pathlib import Path
@@ -17,12 +16,11 @@ from landpatch.ledger import open_ledger
 from landpatch.messages import FetchLabels, RegionRequest
 from landpatch.settings import load_settings
 from landpatch.sources.clcplus import fetch_codes, read_limits
-from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
 from landpatch.storage import open_store
 from services.label_worker.pipeline import LabelWorker
 from services.sandbox.app import make_app
-from services.sandbox.landscape import NUTS_FILE
+from services.sandbox.landscape import load_regions
 
 NUTS, YEAR = "LU000", 2021
 
@@ -30,15 +28,13 @@ NUTS, YEAR = "LU000", 2021
 def labels() -> dict[str, Any]:
     """481 labels by one label worker, against asking for the same windows and throwing them away."""
     with open_stage() as stage, TemporaryDirectory() as folder:
-        boundaries = Path(folder) / "boundaries.geojson"
-        boundaries.write_bytes(gzip.decompress(NUTS_FILE.read_bytes()))
         server = uvicorn.Server(
             uvicorn.Config(make_app(Path(folder)), host="127.0.0.1", port=0, log_level="warning")
         )
         url = _start(server)
         os.environ.update(stage.environment | {"LANDPATCH_CLCPLUS_URL": url})
         settings, session = load_settings(None), make_session()
-        patches = lay_grid(pick_region(fetch_boundaries(str(boundaries), session), NUTS).boundary)
+        patches = lay_grid(load_regions()[NUTS])  # type: ignore[arg-type]
         limits = read_limits(url, session, YEAR)
         blocks = lay_blocks(patches, limits.width, limits.height)
         for block in blocks:  # so that neither way is the first

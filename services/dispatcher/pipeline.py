@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import requests
@@ -48,6 +49,16 @@ SETTLE_BATCH = 64
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _History:
+    """What the rounds so far have done, by patch."""
+
+    tried: Mapping[str, list[str]]
+    """Ids of the scenes it was sent to, in order."""
+    kept: Mapping[str, set[str]]
+    """Ids of the scenes whose observation is kept."""
+
+
 class Dispatcher:
     """Plans regions. Holds no state of its own but the boundaries: all is in the ledger and in the store."""
 
@@ -71,19 +82,15 @@ class Dispatcher:
         patches = lay_grid(boundary, request.cover)
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         inventory = take_inventory(self.store, layout)
-        recipe = request.image_recipe(self.settings.source)
         names = {patch.name for patch in patches}
         complete = self.settings.is_complete
         images = {
             name: Outcome("complete" if complete(found.valid_fraction, found.clear_fraction) else "partial")
-            for name, found in inventory.images.items()
-            if name in names and found.recipe == recipe
+            for name, found in inventory.images_of(request.image_recipe(self.settings.source)).items()
+            if name in names
         }
-        labels = {
-            name: Outcome("complete")
-            for name, found in inventory.labels.items()
-            if name in names and found.edition == request.label_year
-        }
+        there = inventory.labels_of(request.label_year)
+        labels = {name: Outcome("complete") for name in there if name in names}
         self.ledger.record(request.key, "images", images)
         self.ledger.record(request.key, "labels", labels)
         self.ledger.note(
@@ -98,13 +105,13 @@ class Dispatcher:
         wanted = [patch.name for patch in patches if patch.name not in images]
         if wanted:
             self.ledger.note(request.key, message="asking the catalogue")
-            every = lay_grid(boundary)
+            every = patches if request.cover == "intersects" else lay_grid(boundary)
             scenes = self._find_scenes(request, every)
             self.ledger.keep_scenes(request.key, dump_scenes(scenes))
             coverage = measure_coverage(every, scenes)
             plan = plan_first_round(coverage)
             plan = {name: plan[name] for name in wanted if name in plan}
-            self._open_round(request, run, 1, coverage, plan, wanted)
+            self._open_round(request, run, 1, coverage, plan, wanted, _History({}, {}))
         else:
             self.ledger.open_round(request.key, run, 1, {}, {})
         self._send_outbox(request.key)
@@ -128,13 +135,10 @@ class Dispatcher:
         if unsettled:
             scenes = load_scenes(self.ledger.scenes(region))
             coverage = measure_coverage(patches, scenes)
-            tried = self.ledger.tried(region)
-            used = {name: tried.get(name, []) for name in unsettled}
-            kept: dict[str, set[str]] = defaultdict(set)
-            for name, scene_id in self.ledger.kept_observations(region):
-                kept[name].add(scene_id)
-            plan = plan_next_round(coverage, used, kept, self.settings.max_products)
-            self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled)
+            history = self._read_history(region)
+            used = {name: history.tried.get(name, []) for name in unsettled}
+            plan = plan_next_round(coverage, used, history.kept, self.settings.max_products)
+            self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled, history)
         # First the state, then the message: the indexer may be faster than this line.
         elif not self.ledger.pending(region, "labels") and self.ledger.begin_index(region, message.run):
             send(WriteIndex(run=message.run, request=request))
@@ -170,10 +174,16 @@ class Dispatcher:
         coverage: Coverage,
         plan: Mapping[str, str],
         wanted: Iterable[str],
+        history: _History,
     ) -> None:
         """Send the messages of a round: one a product, and one a batch of patches without a next one."""
         scenes = {scene.id: scene for scene in coverage.scenes}
-        earlier = self._earlier(request.key, scenes)
+        earlier = {
+            name: tuple(
+                _refer(scenes[scene_id]) for scene_id in tried if scene_id in history.kept.get(name, ())
+            )
+            for name, tried in history.tried.items()
+        }
         cuts: dict[str, list[str]] = defaultdict(list)
         for name, scene_id in plan.items():
             cuts[scene_id].append(name)
@@ -196,9 +206,8 @@ class Dispatcher:
             batch = rest[begin : begin + SETTLE_BATCH]
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in batch)
             messages.append(SettlePatches(**header, block=block, patches=work))
-        tried = self.ledger.tried(request.key)
         now_tried = {
-            name: list(dict.fromkeys([*tried.get(name, []), chosen])) for name, chosen in plan.items()
+            name: list(dict.fromkeys([*history.tried.get(name, []), chosen])) for name, chosen in plan.items()
         }
         texts = {message.task: _to_text(message) for message in messages}
         if self.ledger.open_round(request.key, run, number, texts, now_tried):
@@ -211,13 +220,11 @@ class Dispatcher:
             send(_from_text(text))
             self.ledger.mark_sent(region, entry)
 
-    def _earlier(self, region: str, scenes: Mapping[str, Scene]) -> dict[str, tuple[SceneRef, ...]]:
-        """By patch: the scenes whose observations are kept, in the order in which they were tried."""
-        kept = self.ledger.kept_observations(region)
-        return {
-            name: tuple(_refer(scenes[scene_id]) for scene_id in tried if (name, scene_id) in kept)
-            for name, tried in self.ledger.tried(region).items()
-        }
+    def _read_history(self, region: str) -> _History:
+        kept: dict[str, set[str]] = defaultdict(set)
+        for name, scene_id in self.ledger.kept_observations(region):
+            kept[name].add(scene_id)
+        return _History(self.ledger.tried(region), kept)
 
     def _send_labels(self, request: RegionRequest, run: str, edition: int, patches: Sequence[Patch]) -> None:
         if not patches:

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 
 import aiohttp
@@ -18,10 +18,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from yarl import URL
 
-from landpatch.quota import Quota
+from landpatch.quota import EXHAUSTED_BYTES_PER_S, Quota
 
 _PIECE_BYTES = 131_072
-_EXHAUSTED_BYTES_PER_S = 1_000_000
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "server", "date"}
 
 
@@ -47,7 +46,7 @@ class Gate:
     @property
     def bytes_per_s(self) -> int:
         """What a connection may take now."""
-        return _EXHAUSTED_BYTES_PER_S if self._exhausted else self.quota.connection_bytes_per_s
+        return EXHAUSTED_BYTES_PER_S if self._exhausted else self.quota.connection_bytes_per_s
 
     @property
     def _exhausted(self) -> bool:
@@ -91,11 +90,10 @@ def make_gate(upstream: str, quota: Quota) -> Starlette:
         if wait_s is not None:
             body = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>SlowDown</Code></Error>'
             return Response(body, 429, media_type="application/xml", headers={"Retry-After": str(wait_s)})
-        try:
+        with ExitStack() as failed:
+            failed.callback(gate.leave)
             answer = await _ask(request, upstream)
-        except BaseException:
-            gate.leave()
-            raise
+            failed.pop_all()  # from here on the stream lets go
         headers = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
         return StreamingResponse(_stream(answer, gate), answer.status, headers)
 

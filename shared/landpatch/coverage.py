@@ -9,16 +9,14 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
-from shapely.geometry import box
+from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from landpatch.grid import CRS, PATCH_SIZE_M, Patch, patch_boxes
+from landpatch.grid import PATCH_SIZE_M, Patch, from_lonlat, patch_boxes
 
 _WHOLE = 0.9999
 """A footprint that covers more than this share of a patch covers all of it (its corners are rounded)."""
@@ -167,15 +165,10 @@ def measure_coverage(patches: Sequence[Patch], scenes: Sequence[Scene]) -> Cover
     )
 
 
-@lru_cache(maxsize=1)
-def _to_grid() -> Transformer:
-    return Transformer.from_crs("EPSG:4326", CRS, always_xy=True)
-
-
 def _project(footprint: BaseGeometry) -> BaseGeometry:
     dense = shapely.segmentize(footprint, 0.05)
     projected = shapely.transform(
-        dense, lambda lonlat: np.column_stack(_to_grid().transform(lonlat[:, 0], lonlat[:, 1]))
+        dense, lambda lonlat: np.column_stack(from_lonlat().transform(lonlat[:, 0], lonlat[:, 1]))
     )
     return shapely.make_valid(projected)
 
@@ -266,9 +259,11 @@ def _choose_next(
     rest = [
         number
         for number in rest
-        if (same := shown.get(scenes[number].datatake)) is None or ground.new_share(number, same) > _NOTHING
+        if (same := shown.get(scenes[number].datatake)) is None
+        or ground.share_of(number, ground.left_by(same)) > _NOTHING
     ]
-    return min(rest, key=lambda number: (-round(ground.new_share(number, done), 2), number), default=None)
+    left = ground.left_by(done)
+    return min(rest, key=lambda number: (-round(ground.share_of(number, left), 2), number), default=None)
 
 
 class _Ground:
@@ -279,15 +274,17 @@ class _Ground:
         self._shares = coverage.shares_of(patch_number)
         self._box = box(*coverage.patches[patch_number].bounds)
 
-    def new_share(self, number: int, before: Sequence[int]) -> float:
-        """Share of the patch that a scene covers and none of those before. A scene without a footprint
-        may cover all that is left; of one before, nothing is known."""
-        if any(self._shares[other] == 1 and self._footprints[other] is not None for other in before):
-            return 0.0
-        known = [footprint for other in before if (footprint := self._footprints[other]) is not None]
-        if not known:
+    def left_by(self, before: Sequence[int]) -> BaseGeometry:
+        """What none of these scenes covers. Of a scene without a footprint nothing is known."""
+        if any(self._shares[number] == 1 and self._footprints[number] is not None for number in before):
+            return Polygon()
+        known = [footprint for number in before if (footprint := self._footprints[number]) is not None]
+        return self._box.difference(shapely.union_all(known)) if known else self._box
+
+    def share_of(self, number: int, left: BaseGeometry) -> float:
+        """Share of the patch that a scene covers of what is left; without a footprint it may cover all."""
+        if left is self._box:
             return self._shares[number]
-        missing = self._box.difference(shapely.union_all(known))
         footprint = self._footprints[number]
-        new = missing if footprint is None else missing.intersection(footprint)
+        new = left if footprint is None else left.intersection(footprint)
         return float(new.area) / PATCH_SIZE_M**2

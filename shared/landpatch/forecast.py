@@ -7,7 +7,7 @@ each time.
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from zlib import crc32
 
 from landpatch.coverage import Coverage, Scene, plan_first_round, plan_next_round
@@ -97,7 +97,7 @@ def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: i
         used |= by_scene.keys()
         for scene_id, patches in by_scene.items():
             total += _forecast_task(scenes[scene_id], patches)
-        total = _with_round(total)
+        total = replace(total, rounds=total.rounds + 1)
         open_ = {
             name: tried[name]
             for name, scene_id in plan.items()
@@ -107,11 +107,6 @@ def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: i
         }
         plan = plan_next_round(coverage, open_, open_, max_products)
     return total + Forecast(images=len(wanted) - total.uncovered, products=len(used))
-
-
-def _with_round(total: Forecast) -> Forecast:
-    values = {field.name: getattr(total, field.name) for field in fields(total)}
-    return Forecast(**values | {"rounds": total.rounds + 1})
 
 
 def _forecast_task(scene: Scene, patches: Sequence[Patch]) -> Forecast:

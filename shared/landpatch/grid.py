@@ -92,6 +92,12 @@ def to_lonlat() -> Transformer:
     return Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
 
 
+@lru_cache(maxsize=1)
+def from_lonlat() -> Transformer:
+    """From EPSG:4326, lon lat, to the grid's CRS; made once."""
+    return Transformer.from_crs("EPSG:4326", CRS, always_xy=True)
+
+
 def patch_boxes(patches: list[Patch]) -> NDArray[np.object_]:
     """The cells as shapely polygons, EPSG:3035, in the order given; shape (patch,)."""
     xmin = np.array([patch.xmin for patch in patches], dtype="float64")

@@ -29,6 +29,14 @@ class Inventory:
     labels: Mapping[str, LabelFacts]
     """By patch name."""
 
+    def images_of(self, recipe: str) -> dict[str, ImageFacts]:
+        """The images that were made by a recipe."""
+        return {name: found for name, found in self.images.items() if found.recipe == recipe}
+
+    def labels_of(self, edition: int | None) -> dict[str, LabelFacts]:
+        """The labels of an edition."""
+        return {name: found for name, found in self.labels.items() if found.edition == edition}
+
 
 def take_inventory(store: Store, layout: RegionLayout) -> Inventory:
     """Read and check every image and label of a region.

@@ -96,9 +96,8 @@ class Planner:
         every = lay_grid(boundary)
         patches = every if request.cover == "intersects" else lay_grid(boundary, request.cover)
         inventory = take_inventory(self.store, RegionLayout(self.settings.prefix, request.nuts, request.year))
-        recipe = request.image_recipe(self.settings.source)
-        images = {name for name, found in inventory.images.items() if found.recipe == recipe}
-        labels = {name for name, found in inventory.labels.items() if found.edition == request.label_year}
+        images = inventory.images_of(request.image_recipe(self.settings.source))
+        labels = inventory.labels_of(request.label_year)
         return _Region(
             request,
             every,

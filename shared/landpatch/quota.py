@@ -25,7 +25,7 @@ from landpatch.settings import Settings
 LEASE_S = 180
 """A connection of a worker that was killed is free again after this time; no request may take longer."""
 _LONGEST_WAIT_S = 1800
-_EXHAUSTED_BYTES_PER_S = 1_000_000
+EXHAUSTED_BYTES_PER_S = 1_000_000
 """On the one connection that is left when the volume of 30 days is used up."""
 
 _ACQUIRE = """
@@ -123,7 +123,7 @@ class Governor:
         token = uuid.uuid4().hex
         exhausted = self._wait(token, size)
         try:
-            yield _EXHAUSTED_BYTES_PER_S if exhausted else self.quota.connection_bytes_per_s
+            yield EXHAUSTED_BYTES_PER_S if exhausted else self.quota.connection_bytes_per_s
         finally:
             self._client.zrem(self._keys[0], token)
 

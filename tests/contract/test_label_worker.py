@@ -17,15 +17,12 @@ from landpatch.settings import Settings
 from landpatch.storage import S3Store, make_s3_client
 from services.label_worker.pipeline import LabelWorker
 from tests.http_server import Request, quick_session, serving
+from tests.unit.test_clcplus import OVERSIZE
 
 pytestmark = pytest.mark.stack
 
 PATCHES = [Patch(row * 10 + col, 3_750_000 + 2500 * col, 2_880_000 + 2500 * row, 0)
            for col in range(6) for row in range(4)]  # fmt: skip
-OVERSIZE = (
-    b'{"error":{"code":400,"extendedCode":-2147024809,"message":"Invalid or missing input parameters.",'
-    b'"details":["The requested image exceeds the size limit."]}}'
-)
 FAULT = b'{"error":{"code":500,"message":"Error exporting image"}}'
 
 
