@@ -83,6 +83,8 @@ def open_stage() -> Iterator[Stage]:
                 # This machine is the limit here, not the account.
                 "LANDPATCH_EO_CONNECTION_BYTES_PER_S": "1000000000",
                 "LANDPATCH_EO_REQUESTS_PER_MINUTE": "1000000",
+                # As the stack starts its workers.
+                "MALLOC_ARENA_MAX": "2",
                 "NO_PROXY": "127.0.0.1",
                 "no_proxy": "127.0.0.1",
             },

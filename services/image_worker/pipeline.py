@@ -21,8 +21,9 @@ from services.image_worker.product import RemoteProduct
 from services.image_worker.turn import Turn
 from services.image_worker.uploads import Uploads
 
-FIXED_BYTES = 400 * 2**20
-"""What a worker process needs besides the bytes of a product: its code, and the patches in the making."""
+FIXED_BYTES = 600 * 2**20
+"""What a worker process needs besides the bytes of a product: its code, the patches in the making, and what
+the allocator keeps (with MALLOC_ARENA_MAX=2; with an arena a thread it is twice as much)."""
 log = structlog.get_logger()
 Write = Callable[[], None]
 """Stores something that is made, and then tells the ledger."""
