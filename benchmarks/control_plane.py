@@ -19,9 +19,10 @@ import redis
 from benchmarks.catalogue import serving
 from benchmarks.products import ROOT
 from benchmarks.stage import Stage, open_stage
-from landpatch.celery import send
-from landpatch.ledger import Ledger, open_redis
-from landpatch.messages import PlanRegion, RegionRequest
+from landpatch.celery import send_claimed
+from landpatch.connection import open_redis
+from landpatch.ledger import Ledger
+from landpatch.messages import RegionRequest
 from landpatch.planning import Planner
 from landpatch.settings import load_settings
 from landpatch.storage import open_store
@@ -82,7 +83,7 @@ def _start(ledger: Ledger, nuts: str) -> str:
         nuts=nuts, year=YEAR, label_year=YEAR, start=date(YEAR, 5, 1), end=date(YEAR, 9, 30)
     )
     run, _ = ledger.start(request)
-    send(PlanRegion(run=run, request=request))
+    send_claimed(ledger, request.key, run, "control", 600)
     return request.key
 
 

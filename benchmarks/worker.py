@@ -40,7 +40,7 @@ def cut(job: dict[str, Any]) -> dict[str, Any]:
         request = RegionRequest(nuts=message.nuts, year=YEAR, start=date(YEAR, 5, 1), end=date(YEAR, 9, 30))
         run, _ = ledger.start(request)
         message = message.model_copy(update={"run": run})
-        ledger.open_round(message.region, run, 1, {message.task: "{}"}, {})
+        ledger.open_round(message.region, run, 1, [message])
         worker.cut(message)
         states = [outcome.state for outcome in ledger.outcomes(message.region, "images").values()]
         took["patches"] += states.count("complete")

@@ -1,18 +1,16 @@
 """Boundary -> grid -> what is there -> catalogue -> coverage -> messages, round after round."""
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import requests
 import structlog
 from shapely.geometry import MultiPolygon, Polygon
 
 from landpatch.blocks import lay_blocks
-from landpatch.celery import send
-from landpatch.completion import TaskMessage
+from landpatch.celery import finish, send_claimed
 from landpatch.coverage import (
     Coverage,
     Scene,
@@ -24,20 +22,22 @@ from landpatch.coverage import (
     plan_next_round,
 )
 from landpatch.grid import Patch, lay_grid
+from landpatch.index import read_patches
 from landpatch.inventory import take_inventory
 from landpatch.layout import RegionLayout
-from landpatch.ledger import Ledger, Outcome
+from landpatch.ledger import KINDS, Ledger
 from landpatch.messages import (
     AdvanceRegion,
     CutScene,
     FetchLabels,
+    ImageMessage,
     PatchWork,
     PlanRegion,
     RegionRequest,
     SceneRef,
     SettlePatches,
-    WriteIndex,
 )
+from landpatch.records import Outcome
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import read_limits
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
@@ -73,16 +73,46 @@ class Dispatcher:
     def plan(self, message: PlanRegion) -> None:
         """Begin a region; the same message again changes nothing."""
         request, run = message.request, message.run
-        facts = self.ledger.facts(request.key)
-        if facts.get("run") != run or facts.get("state") not in {"queued", "planning"}:
-            self._send_outbox(request.key)
-            return
-        self.ledger.note(request.key, state="planning", message="looking what is there")
+        if self.ledger.facts(request.key).get("state") in {"queued", "planning"}:
+            self._plan(message)
+        self._send(request.key, run)
+        # What is still pending says so itself when it is over; this is for a region with nothing to do.
+        finish(self.ledger, message, None, {})
+
+    def _plan(self, message: PlanRegion) -> None:
+        request, run = message.request, message.run
+        self.ledger.note(request.key, run, state="planning", message="looking what is there")
         boundary = self._boundary(request)
         patches = lay_grid(boundary, request.cover)
+        images, labels = self._take_stock(message, {patch.name for patch in patches})
+        self.ledger.record(request.key, run, "images", images)
+        self.ledger.record(request.key, run, "labels", labels)
+        totals = {"patches": len(patches), "labels": len(patches) if request.label_year else 0}
+        self.ledger.note(request.key, run, **totals)
+        if request.label_year:
+            unlabelled = [patch for patch in patches if patch.name not in labels]
+            self._add_labels(request, run, request.label_year, unlabelled)
+        wanted = [patch.name for patch in patches if patch.name not in images]
+        if wanted:
+            self.ledger.note(request.key, run, message="asking the catalogue")
+            every = patches if request.cover == "intersects" else lay_grid(boundary)
+            scenes = self._find_scenes(request, run, every)
+            self.ledger.keep_scenes(request.key, run, dump_scenes(scenes))
+            coverage = measure_coverage(every, scenes)
+            plan = plan_first_round(coverage)
+            plan = {name: plan[name] for name in wanted if name in plan}
+            self._open_round(request, run, 1, coverage, plan, wanted, _History({}, {}))
+        else:
+            self.ledger.open_round(request.key, run, 1, [])
+        self.ledger.note(request.key, run, message="")
+
+    def _take_stock(
+        self, message: PlanRegion, names: Set[str]
+    ) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
+        """Images and labels that are in the store, checked; of a retry also what is known to be missing."""
+        request = message.request
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         inventory = take_inventory(self.store, layout)
-        names = {patch.name for patch in patches}
         complete = self.settings.is_complete
         images = {
             name: Outcome("complete" if complete(found.valid_fraction, found.clear_fraction) else "partial")
@@ -91,57 +121,43 @@ class Dispatcher:
         }
         there = inventory.labels_of(request.label_year)
         labels = {name: Outcome("complete") for name in there if name in names}
-        self.ledger.record(request.key, "images", images)
-        self.ledger.record(request.key, "labels", labels)
-        self.ledger.note(
-            request.key,
-            patches=len(patches),
-            labels=len(patches) if request.label_year else 0,
-        )
-        if request.label_year:
-            self._send_labels(
-                request, run, request.label_year, [patch for patch in patches if patch.name not in labels]
-            )
-        wanted = [patch.name for patch in patches if patch.name not in images]
-        if wanted:
-            self.ledger.note(request.key, message="asking the catalogue")
-            every = patches if request.cover == "intersects" else lay_grid(boundary)
-            scenes = self._find_scenes(request, every)
-            self.ledger.keep_scenes(request.key, dump_scenes(scenes))
-            coverage = measure_coverage(every, scenes)
-            plan = plan_first_round(coverage)
-            plan = {name: plan[name] for name in wanted if name in plan}
-            self._open_round(request, run, 1, coverage, plan, wanted, _History({}, {}))
-        else:
-            self.ledger.open_round(request.key, run, 1, {}, {})
-        self._send_outbox(request.key)
-        self.ledger.note(request.key, message="")
-        # Whatever is still pending says so itself; this is for a region with nothing to do.
-        send(AdvanceRegion(run=run, nuts=request.nuts, year=request.year, round=1))
+        if message.only_failed and (index := self.store.get(layout.patches)) is not None:
+            for name, row in read_patches(index).items():
+                if name in names and row.state == "missing":
+                    images.setdefault(name, Outcome("missing", row.reason))
+        return images, labels
 
     def advance(self, message: AdvanceRegion) -> None:
         """Plan the next round when the last is over; hand over to the indexer when all is over."""
+        if self.ledger.facts(message.region).get("state") == "cutting":
+            self._advance(message)
+        self._send(message.region, message.run)
+        finish(self.ledger, message, None, {})
+
+    def _advance(self, message: AdvanceRegion) -> None:
         region = message.region
         facts = self.ledger.facts(region)
-        if facts.get("run") != message.run or facts.get("state") not in {"cutting", "indexing"}:
-            return
-        self._send_outbox(region)
-        if message.round != int(facts["round"]) or self.ledger.pending(region, "images"):
+        if self.ledger.pending(region, "images"):
             return
         request = RegionRequest.model_validate_json(facts["request"])
         done = self.ledger.outcomes(region, "images")
         patches = lay_grid(self._boundary(request), request.cover)
         unsettled = [patch.name for patch in patches if patch.name not in done]
-        if unsettled:
-            scenes = load_scenes(self.ledger.scenes(region))
-            coverage = measure_coverage(patches, scenes)
-            history = self._read_history(region)
-            used = {name: history.tried.get(name, []) for name in unsettled}
-            plan = plan_next_round(coverage, used, history.kept, self.settings.max_products)
-            self._open_round(request, message.run, message.round + 1, coverage, plan, unsettled, history)
-        # First the state, then the message: the indexer may be faster than this line.
-        elif not self.ledger.pending(region, "labels") and self.ledger.begin_index(region, message.run):
-            send(WriteIndex(run=message.run, request=request))
+        if not unsettled:
+            self.ledger.begin_index(message.run, request)
+            return
+        scenes = load_scenes(self.ledger.scenes(region))
+        coverage = measure_coverage(patches, scenes)
+        history = self._read_history(region)
+        used = {name: history.tried.get(name, []) for name in unsettled}
+        plan = plan_next_round(coverage, used, history.kept, self.settings.max_products)
+        number = int(facts["round"]) + 1
+        self._open_round(request, message.run, number, coverage, plan, unsettled, history)
+
+    def _send(self, region: str, run: str) -> None:
+        """Send what has not been sent."""
+        for kind in KINDS:
+            send_claimed(self.ledger, region, run, kind, self.settings.lease_s)
 
     def _boundary(self, request: RegionRequest) -> Polygon | MultiPolygon:
         # The boundaries of an edition do not change; reading them takes longer than planning a region.
@@ -149,7 +165,7 @@ class Dispatcher:
             self._boundaries = fetch_boundaries(self.settings.nuts_url, self.session)
         return pick_region(self._boundaries, request.nuts).boundary
 
-    def _find_scenes(self, request: RegionRequest, patches: Sequence[Patch]) -> list[Scene]:
+    def _find_scenes(self, request: RegionRequest, run: str, patches: Sequence[Patch]) -> list[Scene]:
         area = search_area(patches)
         findings = find_scenes(
             self.settings.odata_url, self.session, area, request.start, request.end, request.max_cloud
@@ -157,6 +173,7 @@ class Dispatcher:
         scenes = drop_reprocessed(findings.scenes)
         self.ledger.note(
             request.key,
+            run,
             catalogue_products=len(findings.scenes),
             catalogue_offline=findings.offline,
             catalogue_unusable=findings.unusable,
@@ -176,7 +193,7 @@ class Dispatcher:
         wanted: Iterable[str],
         history: _History,
     ) -> None:
-        """Send the messages of a round: one a product, and one a batch of patches without a next one."""
+        """Make the tasks of a round pending: one a product, and one a batch of patches without a next one."""
         scenes = {scene.id: scene for scene in coverage.scenes}
         earlier = {
             name: tuple(
@@ -196,7 +213,7 @@ class Dispatcher:
             "recipe": request.image_recipe(self.settings.source),
             "composite": request.composite,
         }
-        messages: list[CutScene | SettlePatches] = []
+        messages: list[ImageMessage] = []
         for scene_id, names in sorted(cuts.items()):
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in sorted(names))
             scene = _refer(scenes[scene_id])
@@ -206,19 +223,8 @@ class Dispatcher:
             batch = rest[begin : begin + SETTLE_BATCH]
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in batch)
             messages.append(SettlePatches(**header, block=block, patches=work))
-        now_tried = {
-            name: list(dict.fromkeys([*history.tried.get(name, []), chosen])) for name, chosen in plan.items()
-        }
-        texts = {message.task: _to_text(message) for message in messages}
-        if self.ledger.open_round(request.key, run, number, texts, now_tried):
-            self._send_outbox(request.key)
-            log.info("round sent", region=request.key, round=number, products=len(cuts), settled=len(rest))
-
-    def _send_outbox(self, region: str) -> None:
-        """Send what waits; what a dispatcher that died had not sent goes out with the next message."""
-        for entry, text in self.ledger.outbox(region).items():
-            send(_from_text(text))
-            self.ledger.mark_sent(region, entry)
+        if self.ledger.open_round(request.key, run, number, messages):
+            log.info("round opened", region=request.key, round=number, products=len(cuts), settled=len(rest))
 
     def _read_history(self, region: str) -> _History:
         kept: dict[str, set[str]] = defaultdict(set)
@@ -226,7 +232,7 @@ class Dispatcher:
             kept[name].add(scene_id)
         return _History(self.ledger.tried(region), kept)
 
-    def _send_labels(self, request: RegionRequest, run: str, edition: int, patches: Sequence[Patch]) -> None:
+    def _add_labels(self, request: RegionRequest, run: str, edition: int, patches: Sequence[Patch]) -> None:
         if not patches:
             return
         limits = read_limits(self.settings.clcplus_url, self.session, edition)
@@ -243,17 +249,7 @@ class Dispatcher:
             )
             for number, block in enumerate(blocks)
         ]
-        self.ledger.add_labels(request.key, {message.task: _to_text(message) for message in messages})
-
-
-def _to_text(message: TaskMessage) -> str:
-    return json.dumps({"type": type(message).__name__, "message": message.model_dump(mode="json")})
-
-
-def _from_text(text: str) -> TaskMessage:
-    entry = json.loads(text)
-    types: dict[str, type[TaskMessage]] = {kind.__name__: kind for kind in get_args(TaskMessage)}
-    return types[entry["type"]].model_validate(entry["message"])
+        self.ledger.add_labels(request.key, run, messages)
 
 
 def _refer(scene: Scene) -> SceneRef:

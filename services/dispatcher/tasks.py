@@ -2,12 +2,13 @@
 
 from functools import lru_cache
 
-from landpatch.celery import declare_task, make_app
+from landpatch.celery import make_app
 from landpatch.ledger import open_ledger
 from landpatch.messages import AdvanceRegion, PlanRegion
 from landpatch.settings import load_settings
 from landpatch.sources.http import make_session
 from landpatch.storage import open_store
+from landpatch.tasks import declare_task
 from services.dispatcher.pipeline import Dispatcher
 
 app = make_app("services.dispatcher")
@@ -21,8 +22,7 @@ def _dispatcher() -> Dispatcher:
 
 
 def _give_up(message: PlanRegion | AdvanceRegion, reason: str) -> None:
-    region = message.request.key if isinstance(message, PlanRegion) else message.region
-    _dispatcher().ledger.note(region, state="failed", message=reason)
+    _dispatcher().ledger.fail(message.region, message.run, reason)
 
 
 @declare_task(app, PlanRegion, _give_up)

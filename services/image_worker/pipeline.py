@@ -1,16 +1,17 @@
 """Bands into memory -> observations -> composite -> GeoTIFF -> store -> ledger."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from landpatch.celery import finish
 from landpatch.codec import check_image, decode_observation, encode_image, encode_observation
-from landpatch.completion import finish, is_wanted
 from landpatch.composite import Composite, Observation, compose, compose_best
 from landpatch.grid import Patch, parse_patch
 from landpatch.layout import RegionLayout
-from landpatch.ledger import Ledger, Outcome, State, Work
-from landpatch.messages import CutScene, PatchWork, SceneRef, SettlePatches
+from landpatch.ledger import Ledger
+from landpatch.messages import CutScene, ImageMessage, PatchWork, SceneRef, SettlePatches
+from landpatch.records import Outcome, State, Work
 from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData
 from landpatch.storage import Store
@@ -18,6 +19,7 @@ from landpatch.transfer import Rates
 from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
 from services.image_worker.loader import Room
 from services.image_worker.product import RemoteProduct
+from services.image_worker.records import Records
 from services.image_worker.turn import Turn
 from services.image_worker.uploads import Uploads
 
@@ -45,9 +47,14 @@ class ImageWorker:
 
     def cut(self, message: CutScene) -> None:
         """Cut the patches of a message; write those that are complete, keep what shows the others."""
-        if not is_wanted(self.ledger, message, "images"):
-            return
-        works = {work.name: work for work in message.patches}
+        # An attempt that was cut short may have stored some.
+        done = self.ledger.outcomes_of(message.region, "images", [work.name for work in message.patches])
+        works = {work.name: work for work in message.patches if work.name not in done}
+        records = Records(self.ledger, message)
+        work = self._cut(message, works, records) if works else Work()
+        self._finish(message, work, records.outcomes)
+
+    def _cut(self, message: CutScene, works: Mapping[str, PatchWork], records: Records) -> Work:
         patches = [parse_patch(name) for name in works]
         room = Room(self.settings.memory_bytes - FIXED_BYTES)
         with self.eodata.counting() as traffic:
@@ -57,57 +64,61 @@ class ImageWorker:
             with remote.fetch(needed, self.rates, room) as bands, self.turn, Uploads() as uploads:
 
                 def take(patch: Patch, observation: Observation | None) -> Write | None:
-                    return self._take(message, patch, works[patch.name], observation) if observation else None
+                    if observation is None:
+                        return None
+                    return self._take(message, patch, works[patch.name], observation, records)
 
                 for write in cut_patches(
                     remote.product, bands, sites, message.scene.id, take, self.settings.threads, room
                 ):
                     if write is not None:
                         uploads.add(write)
-        self._finish(message, Work(traffic.bytes, traffic.requests, message.scene.name))
+        return Work(traffic.bytes, traffic.requests, message.scene.name)
 
-    def _take(self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation) -> Write:
+    def _take(
+        self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation, records: Records
+    ) -> Write:
         """Make what is to be written of a patch: its image, or the observation for a later round."""
         layout = self._layout(message)
         kept = self._kept(layout, work)
         # A median takes in every scene that the patch may use; it is composed when they are used up.
         composite = compose_best([*kept.values(), observation])
         if message.composite == "best" and self._is_complete(composite):
-            return self._encode(message, patch, [*kept, message.scene], composite)
+            return self._encode(message, patch, [*kept, message.scene], composite, records)
         data = encode_observation(observation)
 
         def write() -> None:
-            self.store.put(layout.observation(patch.name, message.scene.id), data)
-            self.ledger.keep_observation(message.region, patch.name, message.scene.id)
+            # The indexer removes observations when the run ends; one of a run that is over would stay.
+            if self.ledger.is_current(message):
+                self.store.put(layout.observation(patch.name, message.scene.id), data)
+                self.ledger.keep_observation(message.region, message.run, patch.name, message.scene.id)
 
         return write
 
     def settle(self, message: SettlePatches) -> None:
         """Write what there is of patches that have used up their products."""
-        if not is_wanted(self.ledger, message, "images"):
-            return
+        records = Records(self.ledger, message)
         absent = []
         for work in message.patches:
             kept = self._kept(self._layout(message), work)
             if kept:
                 composite = compose(list(kept.values()), message.composite)
-                self._encode(message, parse_patch(work.name), list(kept), composite)()
+                self._encode(message, parse_patch(work.name), list(kept), composite, records)()
             else:
                 absent.append(work.name)
-        self._record_absent(message.region, absent)
-        self._finish(message, Work())
+        self._finish(message, Work(), records.outcomes | self._explain_absent(message.region, absent))
 
-    def give_up(self, message: CutScene | SettlePatches, reason: str) -> None:
-        """Record that a task cannot be done; its patches go on without it."""
+    def give_up(self, message: ImageMessage, reason: str) -> None:
+        """Finish a task that cannot be done; its patches go on without it."""
         if isinstance(message, CutScene):
-            self._finish(message, Work(product=message.scene.name, failure=reason))
+            self._finish(message, Work(product=message.scene.name, failure=reason), {})
             return
-        done = self.ledger.outcomes(message.region, "images")
-        rest = {work.name: Outcome("failed", reason) for work in message.patches if work.name not in done}
-        self.ledger.record(message.region, "images", rest)
-        self._finish(message, Work(failure=reason))
+        names = [work.name for work in message.patches]
+        done = self.ledger.outcomes_of(message.region, "images", names)
+        rest = {name: Outcome("failed", reason) for name in names if name not in done}
+        self._finish(message, Work(failure=reason), rest)
 
-    def _layout(self, message: CutScene | SettlePatches) -> RegionLayout:
+    def _layout(self, message: ImageMessage) -> RegionLayout:
         return RegionLayout(self.settings.prefix, message.nuts, message.year)
 
     def _is_complete(self, composite: Composite) -> bool:
@@ -126,10 +137,11 @@ class ImageWorker:
 
     def _encode(
         self,
-        message: CutScene | SettlePatches,
+        message: ImageMessage,
         patch: Patch,
         scenes: Sequence[SceneRef],
         composite: Composite,
+        records: Records,
     ) -> Write:
         """Make an image; what is returned writes it."""
         tags = {
@@ -148,14 +160,14 @@ class ImageWorker:
 
         def write() -> None:
             self.store.put(self._layout(message).image(patch.name), data, "image/tiff")
-            self.ledger.record(message.region, "images", {patch.name: Outcome(state)})
+            records.add(patch.name, Outcome(state))
 
         return write
 
-    def _record_absent(self, region: str, patches: Sequence[str]) -> None:
+    def _explain_absent(self, region: str, patches: Sequence[str]) -> dict[str, Outcome]:
         """A patch without an observation is missing, or failed when a product of it could not be read."""
         if not patches:
-            return
+            return {}
         tried = self.ledger.tried(region)
         work = self.ledger.work(region)
         faults = {task.split(":")[-1]: done.failure for task, done in work.items() if done.failure}
@@ -169,8 +181,8 @@ class ImageWorker:
                 outcomes[name] = Outcome("missing", f"no valid pixel in any of {len(scenes)} products")
             else:
                 outcomes[name] = Outcome("missing", "no product in the catalogue covers it")
-        self.ledger.record(region, "images", outcomes)
+        return outcomes
 
-    def _finish(self, message: CutScene | SettlePatches, work: Work) -> None:
-        finish(self.ledger, message, "images", work)
+    def _finish(self, message: ImageMessage, work: Work, outcomes: Mapping[str, Outcome]) -> None:
+        finish(self.ledger, message, work, outcomes)
         log.info("images task done", region=message.region, task=message.task, patches=len(message.patches))

@@ -2,12 +2,13 @@
 
 from functools import lru_cache
 
-from landpatch.celery import declare_task, make_app
+from landpatch.celery import make_app
 from landpatch.ledger import open_ledger
-from landpatch.messages import CutScene, SettlePatches
+from landpatch.messages import CutScene, ImageMessage, SettlePatches
 from landpatch.settings import load_settings
 from landpatch.sources.eodata import open_eodata
 from landpatch.storage import open_store
+from landpatch.tasks import declare_task
 from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
 
@@ -23,7 +24,7 @@ def _worker() -> ImageWorker:
     return ImageWorker(settings, open_store(settings), open_eodata(settings), open_ledger(settings), _turn)
 
 
-def _give_up(message: CutScene | SettlePatches, reason: str) -> None:
+def _give_up(message: ImageMessage, reason: str) -> None:
     _worker().give_up(message, reason)
 
 

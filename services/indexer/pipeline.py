@@ -17,8 +17,9 @@ from landpatch.index import (
 )
 from landpatch.inventory import take_inventory
 from landpatch.layout import RegionLayout
-from landpatch.ledger import Ledger, Outcome
+from landpatch.ledger import Ledger
 from landpatch.messages import RegionRequest, WriteIndex
+from landpatch.records import Outcome
 from landpatch.settings import Settings
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.storage import Store
@@ -39,9 +40,6 @@ class Indexer:
     def write(self, message: WriteIndex) -> None:
         """Index a region; the same message again writes the same bytes."""
         request = message.request
-        facts = self.ledger.facts(request.key)
-        if facts.get("run") != message.run or facts.get("state") == "done":
-            return
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         rows = self._rows(request, layout)
         source = self.settings.source
@@ -51,7 +49,7 @@ class Indexer:
         self.store.put(layout.filename2bbox, build_filename2bbox(rows, source), parquet)
         for leftover in self.store.find(layout.observations):
             self.store.delete(leftover.key)
-        self.ledger.close(request.key, json.dumps(self._summarise(request, layout, rows)))
+        self.ledger.close(request.key, message.run, json.dumps(self._summarise(request, layout, rows)))
         log.info("indexed", region=request.key, patches=len(rows))
 
     def _rows(self, request: RegionRequest, layout: RegionLayout) -> list[PatchRow]:

@@ -2,12 +2,13 @@
 
 from functools import lru_cache
 
-from landpatch.celery import declare_task, make_app
+from landpatch.celery import make_app
 from landpatch.ledger import open_ledger
 from landpatch.messages import WriteIndex
 from landpatch.settings import load_settings
 from landpatch.sources.http import make_session
 from landpatch.storage import open_store
+from landpatch.tasks import declare_task
 from services.indexer.pipeline import Indexer
 
 app = make_app("services.indexer")
@@ -21,7 +22,7 @@ def _indexer() -> Indexer:
 
 
 def _give_up(message: WriteIndex, reason: str) -> None:
-    _indexer().ledger.note(message.request.key, state="failed", message=reason)
+    _indexer().ledger.fail(message.region, message.run, reason)
 
 
 @declare_task(app, WriteIndex, _give_up)

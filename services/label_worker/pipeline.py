@@ -1,6 +1,6 @@
 """exportImage window -> classes -> one .npy a patch -> store -> ledger."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,13 +9,14 @@ import structlog
 from numpy.typing import NDArray
 
 from landpatch.blocks import bound_block, halve_block
+from landpatch.celery import finish
 from landpatch.codec import encode_label
-from landpatch.completion import finish, is_wanted
 from landpatch.errors import OverloadedError, PermanentError, TooLargeError
 from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch, parse_patch
 from landpatch.layout import RegionLayout
-from landpatch.ledger import Ledger, Outcome, Work
+from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels
+from landpatch.records import Outcome, Work
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import MAX_SIDE, fetch_codes, to_classes
 from landpatch.storage import Store
@@ -53,16 +54,16 @@ class LabelWorker:
     def fetch(self, message: FetchLabels) -> None:
         """Fetch one window over all patches of the block, or as few as the service gives; write each
         patch's part of it."""
-        if not is_wanted(self.ledger, message, "labels"):
-            return
-        before = self.ledger.outcomes(message.region, "labels")
+        before = self.ledger.outcomes_of(message.region, "labels", message.patches)
         patches = [parse_patch(name) for name in message.patches if name not in before]
         work = Work()
+        outcomes: dict[str, Outcome] = {}
         for window in self._fetch_windows(message.label_year, patches) if patches else ():
             work = replace(work, requests=work.requests + window.requests)
-            outcomes = {patch.name: self._write(message, patch, window) for patch in window.patches}
-            self.ledger.record(message.region, "labels", outcomes)
-        self._finish(message, work)
+            found = {patch.name: self._write(message, patch, window) for patch in window.patches}
+            self.ledger.record(message.region, message.run, "labels", found)
+            outcomes |= found
+        self._finish(message, work, outcomes)
 
     def _fetch_windows(
         self, edition: int, patches: Sequence[Patch], overloads: int = MAX_OVERLOADS
@@ -106,11 +107,10 @@ class LabelWorker:
 
     def give_up(self, message: FetchLabels, reason: str) -> None:
         """Record why these labels cannot be had; the region goes on without them."""
-        done = self.ledger.outcomes(message.region, "labels")
+        done = self.ledger.outcomes_of(message.region, "labels", message.patches)
         rest = {name: Outcome("failed", reason) for name in message.patches if name not in done}
-        self.ledger.record(message.region, "labels", rest)
-        self._finish(message, Work(failure=reason))
+        self._finish(message, Work(failure=reason), rest)
 
-    def _finish(self, message: FetchLabels, work: Work) -> None:
-        finish(self.ledger, message, "labels", work)
+    def _finish(self, message: FetchLabels, work: Work, outcomes: Mapping[str, Outcome]) -> None:
+        finish(self.ledger, message, work, outcomes)
         log.info("labels task done", region=message.region, block=message.block, patches=len(message.patches))

@@ -2,12 +2,13 @@
 
 from functools import lru_cache
 
-from landpatch.celery import declare_task, make_app
+from landpatch.celery import make_app
 from landpatch.ledger import open_ledger
 from landpatch.messages import FetchLabels
 from landpatch.settings import load_settings
 from landpatch.sources.http import make_session
 from landpatch.storage import open_store
+from landpatch.tasks import declare_task
 from services.label_worker.pipeline import LabelWorker
 
 app = make_app("services.label_worker")

@@ -5,7 +5,8 @@ import signal
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from landpatch.ledger import Ledger, open_redis
+from landpatch.connection import open_redis
+from landpatch.ledger import Ledger
 from landpatch.log import configure_logging
 from landpatch.quota import open_governor
 from landpatch.settings import load_settings

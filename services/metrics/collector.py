@@ -6,6 +6,7 @@ import redis
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from landpatch.broker import count_waiting
 from landpatch.celery import QUEUES
 from landpatch.ledger import Ledger
 from landpatch.quota import Governor
@@ -26,8 +27,8 @@ class LandpatchCollector(Collector):
         waiting = GaugeMetricFamily(
             "landpatch_queue_waiting_messages", "Messages that no worker has taken yet.", labels=["queue"]
         )
-        for queue in QUEUES:
-            waiting.add_metric([queue], self._redis.llen(queue))
+        for queue, count in count_waiting(self._redis, QUEUES).items():
+            waiting.add_metric([queue], count)
         yield waiting
         pending = GaugeMetricFamily(
             "landpatch_pending_tasks", "Tasks that are waiting or running, of all regions.", labels=["kind"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+from landpatch.broker import count_waiting
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.settings import Settings, load_settings
 from services.stack.health import await_health, connect_redis, put_back_unfinished
@@ -63,7 +64,7 @@ def up(settings: Settings | None = None) -> dict[str, str]:
         client = Settings.model_validate(explicit_settings(settings) | environment)
         await_health(folders, manager, ["redis"], access, client)
         if begun:
-            put_back_unfinished(access)
+            put_back_unfinished(access, client)
         await_health(folders, manager, [part.name for part in parts], access, client)
     return environment
 
@@ -119,8 +120,8 @@ def queue_lengths() -> dict[str, int]:
     """Messages that wait on each queue of the running stack; empty when its Redis does not answer."""
     client = connect_redis(load_access(Folders(state_folder())))
     try:
-        return {queue: int(client.llen(queue)) for queue in WORKERS.values()}
-    except redis.RedisError:
+        return count_waiting(client, list(WORKERS.values()))
+    except (redis.RedisError, InfrastructureError):
         return {}
 
 

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kombu.exceptions import KombuError
 from pydantic import SecretStr
 
+from landpatch.broker import in_hand, put_back
 from landpatch.celery import make_app
 from landpatch.errors import InfrastructureError, LandpatchError
 from landpatch.settings import Settings
@@ -21,8 +22,6 @@ START_TIMEOUT_S = 120
 """A part that fails is seen at once; this is for a machine that is slow."""
 POLL_S = 0.1
 PING_TIMEOUT_S = 1.0
-UNACKED_INDEX = "unacked_index"
-"""Where kombu keeps when each message was handed out (kombu.transport.redis, unacked_index_key)."""
 
 
 def connect_redis(access: Access) -> redis.Redis:
@@ -36,16 +35,14 @@ def connect_redis(access: Access) -> redis.Redis:
     )
 
 
-def put_back_unfinished(access: Access) -> None:
+def put_back_unfinished(access: Access, settings: Settings) -> None:
     """Have the messages that killed workers had in hand delivered again.
 
-    Only for a stack that has just been started: nobody works on them. Celery would wait for the
-    visibility timeout, which is hours; a message that looks that old is put back by the first worker.
+    Only for a stack that has just been started: nobody works on them.
     """
-    client = connect_redis(access)
-    tags = client.zrange(UNACKED_INDEX, 0, -1)
+    tags = [letter.tag for letter in in_hand(connect_redis(access))]
     if tags:
-        client.zadd(UNACKED_INDEX, {str(tag): 0 for tag in tags}, xx=True)
+        put_back(make_app("landpatch.stack", settings), tags)
 
 
 def await_health(

@@ -113,7 +113,7 @@ def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Par
         parts.append(_s3_server("eo_store", folders.sandbox, access.eo_store_port, pair, seen_after_s=0))
         parts.append(_gate(access))
         parts.append(_sandbox(access, folders))
-    return [*parts, *_workers(), _flower(access, folders), _metrics(access)]
+    return [*parts, *_workers(), _reconciler(), _flower(access, folders), _metrics(access)]
 
 
 def _sandbox(access: Access, folders: Folders) -> Part:
@@ -193,6 +193,11 @@ def _workers() -> list[Part]:
         )
         for name, queue in WORKERS.items()
     ]  # fmt: skip
+
+
+def _reconciler() -> Part:
+    command = [sys.executable, "-m", "services.reconciler"]
+    return Part("reconciler", command, "what nobody cares for", group="workers")
 
 
 def _metrics(access: Access) -> Part:

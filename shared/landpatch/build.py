@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from landpatch.celery import send
+from landpatch.celery import send_claimed
 from landpatch.composite import Method
 from landpatch.errors import InfrastructureError, RequestError, TransientError
 from landpatch.grid import Cover
 from landpatch.layout import NUTS3_PATTERN
-from landpatch.ledger import Ledger, Progress, open_ledger
-from landpatch.messages import PlanRegion, RegionRequest
+from landpatch.ledger import Ledger, open_ledger
+from landpatch.messages import RegionRequest
+from landpatch.records import Progress
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import EDITIONS, check_edition
 from landpatch.sources.eodata import open_eodata
@@ -158,20 +159,30 @@ class Building:
         self.ledger = ledger
         self._begin = time.monotonic()
 
-    def start(self, request: RegionRequest) -> bool:
+    def start(self, request: RegionRequest, *, only_failed: bool = False) -> bool:
         """Queue a region. Returns True when it was being built already and that run is joined.
 
-        Raises RequestError when the run under way was asked for with other options.
+        only_failed: leave alone what the last index calls missing. Raises RequestError when the run under
+        way was asked for with other options.
         """
         before = self.ledger.facts(request.key)
-        run, asked = self.ledger.start(request)
+        run, asked = self.ledger.start(request, only_failed=only_failed)
         if asked != request:
             raise RequestError(
                 f"{request.key} is being built with other options; wait for that run to end "
                 f"(`landpatch status {request.nuts} --year {request.year}`)"
             )
-        send(PlanRegion(run=run, request=request))
+        send_claimed(self.ledger, request.key, run, "control", self.settings.lease_s)
         return before.get("run") == run
+
+    def last_request(self, region: str) -> RegionRequest:
+        """What a region was last asked for; raises RequestError when it never was, or is being built."""
+        facts = self.ledger.facts(region)
+        if "request" not in facts:
+            raise RequestError(f"{region} has not been built; begin with `landpatch region`")
+        if facts["state"] not in {"done", "failed"}:
+            raise RequestError(f"{region} is being built; wait for that run to end")
+        return RegionRequest.model_validate_json(facts["request"])
 
     def progress(self, request: RegionRequest) -> Progress:
         """How far it is."""

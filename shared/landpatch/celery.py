@@ -1,18 +1,17 @@
-"""The Celery apps of the services: one configuration, one way to declare a task."""
+"""The Celery apps of the services: one configuration, one way to send a message."""
 
-import random
-from collections.abc import Callable
+import uuid
+from bisect import bisect_right
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
 
-import structlog
-from celery import Celery, Task
-from celery.exceptions import Reject
+from celery import Celery
 from kombu.exceptions import OperationalError
-from pydantic import ValidationError
 
-from landpatch.errors import ConfigurationError, InfrastructureError, LandpatchError, TransientError
-from landpatch.ledger import NO_REDIS
+from landpatch.broker import PRIORITIES
+from landpatch.connection import NO_REDIS
+from landpatch.errors import ConfigurationError, InfrastructureError
+from landpatch.ledger import KINDS, Kind, Ledger, Overdue
 from landpatch.messages import (
     AdvanceRegion,
     CutScene,
@@ -20,8 +19,10 @@ from landpatch.messages import (
     Message,
     PlanRegion,
     SettlePatches,
+    TaskMessage,
     WriteIndex,
 )
+from landpatch.records import Outcome, Work
 from landpatch.settings import Settings, load_settings
 
 TASKS: dict[type[Message], tuple[str, str]] = {
@@ -38,11 +39,12 @@ QUEUES = tuple(sorted({queue for _, queue in TASKS.values()}))
 HARD_LIMIT_S = 3600
 VISIBILITY_TIMEOUT_S = 2 * HARD_LIMIT_S
 """Above the hard time limit: a task that is still running is never delivered again."""
-MAX_RETRIES = 4
-MAX_OUTAGE_RETRIES = 30
-
-log = structlog.get_logger()
-M = TypeVar("M", bound=Message)
+NEXT_STEP_S = 30.0
+"""How soon the reconciler asks again for the next step of a region that nobody has begun."""
+SERVED_FIRST = (2, 8, 32)
+"""Up to which position in its region a message has which priority."""
+SEPARATOR = "."
+"""Between the parts of a message's id; none of them has one in it."""
 
 
 def count_workers(settings: Settings, queue: str) -> int:
@@ -82,6 +84,7 @@ def make_app(name: str, settings: Settings | None = None) -> Celery:
             "socket_connect_timeout": 10,
             "socket_keepalive": True,
             "health_check_interval": 30,
+            "priority_steps": list(PRIORITIES),
         },
         visibility_timeout=VISIBILITY_TIMEOUT_S,
     )
@@ -93,57 +96,46 @@ def _sender() -> Celery:
     return make_app("landpatch.sender")
 
 
-def send(message: Message) -> None:
+def message_id(message: TaskMessage) -> str:
+    """An id for one sending of a message; says what it asks for, to people and to the reconciler."""
+    parts = (message.region.replace("/", "-"), message.run, message.kind, message.task, uuid.uuid4().hex[:12])
+    return SEPARATOR.join(parts)
+
+
+def read_message_id(text: str) -> Overdue | None:
+    """Which task a message asks for, from its id; None when the id is none of ours."""
+    parts = text.split(SEPARATOR)
+    if len(parts) != 5 or parts[2] not in KINDS:
+        return None
+    return Overdue(parts[0].replace("-", "/"), parts[1], parts[2], parts[3])
+
+
+def send(message: TaskMessage, priority: int = PRIORITIES[0]) -> None:
     """Put a message on its queue; raises InfrastructureError when that cannot be done."""
     name, queue = TASKS[type(message)]
+    arguments = {"message": message.model_dump(mode="json")}
     try:
-        _sender().send_task(name, kwargs={"message": message.model_dump(mode="json")}, queue=queue)
+        _sender().send_task(
+            name, kwargs=arguments, queue=queue, priority=priority, task_id=message_id(message)
+        )
     except OperationalError as error:
         raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
 
 
-def declare_task(
-    app: Celery, message_type: type[M], give_up: Callable[[M, str], None]
-) -> "Callable[[Callable[[M], None]], Task[Any, Any]]":
-    """Make a function of a message a task of its queue.
+def send_claimed(ledger: Ledger, region: str, run: str, kind: Kind, lease_s: float) -> int:
+    """Send the messages of tasks that have never been sent. Returns how many.
 
-    A TransientError is tried again, with growing pauses. When that does not help, and after any other
-    failure, expected or not, `give_up` records the reason and the work goes on without.
+    The first of a region are served before the many of another, so that a small region that comes late does
+    not wait for a big one.
     """
-    name, _ = TASKS[message_type]
+    messages = ledger.claim(region, run, kind, lease_s)
+    for position, message in enumerate(messages):
+        rank = bisect_right(SERVED_FIRST, position)
+        send(message, PRIORITIES[rank])
+    return len(messages)
 
-    def decorate(body: Callable[[M], None]) -> "Task[Any, Any]":
-        def run(self: "Task[Any, Any]", message: dict[str, Any]) -> None:
-            try:
-                parsed = message_type.model_validate(message)
-            except ValidationError as error:
-                faults = [(fault["loc"], fault["type"]) for fault in error.errors()]
-                log.error("message refused", task=name, faults=faults)
-                return
-            try:
-                body(parsed)
-            except TransientError as error:
-                pause_s = min(2.0 ** (self.request.retries + 1), 60) * random.uniform(0.8, 1.2)  # noqa: S311
-                # When Redis or the destination is away, another product would not help: wait for it.
-                most = MAX_OUTAGE_RETRIES if isinstance(error, InfrastructureError) else MAX_RETRIES
-                try:
-                    raise self.retry(exc=error, countdown=pause_s, max_retries=most) from error
-                except Reject:
-                    # The retry could not be queued; without this the task would be gone.
-                    raise Reject(error, requeue=True) from error
 
-        def on_failure(
-            _: object, error: Exception, _id: str, _args: object, kwargs: dict[str, Any], _info: object
-        ) -> None:
-            reason = str(error) if isinstance(error, LandpatchError) else f"{type(error).__name__}: {error}"
-            log.error("gave up", task=name, reason=reason)
-            give_up(message_type.model_validate(kwargs["message"]), reason)
-
-        run.__name__ = body.__name__
-        run.__doc__ = body.__doc__
-        task: Task[Any, Any] = app.task(
-            name=name, bind=True, max_retries=MAX_RETRIES, on_failure=on_failure, throws=(LandpatchError,)
-        )(run)
-        return task
-
-    return decorate
+def finish(ledger: Ledger, message: TaskMessage, work: Work | None, outcomes: Mapping[str, Outcome]) -> None:
+    """A task has done its part; when it was the last, ask for the next step of the region."""
+    if ledger.finish(message, work, outcomes):
+        send_claimed(ledger, message.region, message.run, "control", NEXT_STEP_S)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from functools import wraps
-from typing import Any, ParamSpec, TextIO
+from typing import Any, NoReturn, ParamSpec, TextIO
 
 import click
 
@@ -27,7 +27,7 @@ from landpatch.progress import show_preparation, show_progress
 from landpatch.quota import open_governor, read_quota
 from landpatch.settings import Settings, load_settings
 from landpatch.storage import open_store
-from landpatch.summary import describe_forecasts, describe_quota, describe_result
+from landpatch.summary import describe_dead_letters, describe_forecasts, describe_quota, describe_result
 from landpatch.verify import verify_region
 
 EXIT_INCOMPLETE = 3
@@ -176,12 +176,38 @@ def region(
         if as_json:
             click.echo(json.dumps({"region": request.nuts, "year": request.year, "state": "queued"}))
         return
-    result = show_progress(building, checked.request)
-    summary = describe_result(result, building.choice(checked.request), checked.request, settings)
+    _follow(building, checked.request, as_json)
+
+
+def _follow(building: Building, request: RegionRequest, as_json: bool) -> NoReturn:
+    """Follow a run to its end, say what came out, and exit with the code of the contract."""
+    result = show_progress(building, request)
+    summary = describe_result(result, building.choice(request), request, building.settings)
     click.echo(summary, err=as_json)
     if as_json:
         click.echo(json.dumps(asdict(result)))
     sys.exit(EXIT_INCOMPLETE if result.missing else 0)
+
+
+@main.command()
+@click.argument("nuts")
+@click.option("--year", type=int, default=2021, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@_one_line
+def retry(nuts: str, year: int, as_json: bool) -> None:
+    """Take up again what failed in the last run of a region, with the options of that run.
+
+    What is there is left alone, and so is what no product shows. Exit codes as of `region`.
+    """
+    settings = _settings()
+    key = f"{nuts.strip().upper()}/{year}"
+    building = Building(settings, open_ledger(settings))
+    request = building.last_request(key)
+    check_region(settings, request, explicit_label_year=False)
+    for line in describe_dead_letters(building.ledger.dead_letters(key)):
+        click.echo(f"again: {line}", err=True)
+    building.start(request, only_failed=True)
+    _follow(building, request, as_json)
 
 
 @main.command()
@@ -268,6 +294,10 @@ def status(nuts: str | None, year: int) -> None:
             f"  images {at.images_done}/{at.images_total}  labels {at.labels_done}/{at.labels_total}"
             f"  {at.message}".rstrip()
         )
+        for line in describe_dead_letters(ledger.dead_letters(key)):
+            click.echo(f"  dead letter {line}")
+    if refused := ledger.refused():
+        click.echo(f"{len(refused)} messages could not be read; the last: {refused[0]}")
     if settings.eo_access_key is not None:
         click.echo(describe_quota(open_governor(settings)))
 

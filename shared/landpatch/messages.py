@@ -1,12 +1,23 @@
 """The messages on the queues: small versioned JSON, ids and parameters, no pixels, no secrets.
 
-Each may be delivered twice or out of order and the result is the same.
+Each may be delivered twice or out of order and the result is the same. A message asks for one task of one run
+of a region; `kind` and `task` name it in the ledger.
 """
 
+import json
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from landpatch.composite import Method
 from landpatch.grid import Cover, parse_patch
@@ -14,7 +25,9 @@ from landpatch.layout import NUTS3_PATTERN
 
 MAX_PATCHES = 20_000
 
+RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")]
 Nuts3 = Annotated[str, StringConstraints(pattern=f"^(?:{NUTS3_PATTERN.pattern})$")]
+Recipe = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 SceneId = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{8,64}$")]
 PatchName = Annotated[str, StringConstraints(pattern=r"^-?\d{1,8}_-?\d{1,8}_\d{1,6}_\d{1,8}$")]
 
@@ -61,17 +74,26 @@ class RegionRequest(Message):
 class PlanRegion(Message):
     """To the dispatcher: begin a region."""
 
-    run: str
+    kind: ClassVar[Literal["control"]] = "control"
+    task: ClassVar[str] = "plan"
+    run: RunId
     request: RegionRequest
+    only_failed: bool = False
+    """Leave alone what the last index calls missing."""
+
+    @property
+    def region(self) -> str:
+        """Names the region and year: `FR101/2021`."""
+        return self.request.key
 
 
 class RoundMessage(Message):
     """What every message within a run has."""
 
-    run: str
+    run: RunId
     """Names one building of the region; messages of an older one are dropped."""
     nuts: Nuts3
-    year: int
+    year: int = Field(ge=2015, le=2100)
     round: int = Field(ge=0, le=100)
 
     @property
@@ -81,7 +103,16 @@ class RoundMessage(Message):
 
 
 class AdvanceRegion(RoundMessage):
-    """To the dispatcher: a round has ended; plan the next, or hand over to the indexer."""
+    """To the dispatcher: a round, or the labels, have ended; plan the next, or hand over to the indexer."""
+
+    kind: ClassVar[Literal["control"]] = "control"
+    after: Literal["images", "labels"] = "images"
+    """What has ended."""
+
+    @property
+    def task(self) -> str:
+        """Names the task among those of its run that are pending."""
+        return f"advance-{self.round}" if self.after == "images" else "advance-labels"
 
 
 class SceneRef(MessagePart):
@@ -107,6 +138,16 @@ class PatchWork(MessagePart):
     name: PatchName
     earlier: tuple[SceneRef, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        """A name alone: nothing is kept yet. There are a million of them."""
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _shorten(self, dump: SerializerFunctionWrapHandler) -> Any:
+        return dump(self) if self.earlier else self.name
+
     @field_validator("name")
     @classmethod
     def _on_the_grid(cls, name: str) -> str:
@@ -116,7 +157,8 @@ class PatchWork(MessagePart):
 class CutScene(RoundMessage):
     """To an image worker: cut these patches out of one product."""
 
-    recipe: str
+    kind: ClassVar[Literal["images"]] = "images"
+    recipe: Recipe
     """What the images depend on; see `RegionRequest.image_recipe`."""
     composite: Method
     scene: SceneRef
@@ -131,7 +173,8 @@ class CutScene(RoundMessage):
 class SettlePatches(RoundMessage):
     """To an image worker: these patches have used up their products; write what there is."""
 
-    recipe: str
+    kind: ClassVar[Literal["images"]] = "images"
+    recipe: Recipe
     composite: Method
     block: int = Field(ge=0)
     patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
@@ -145,8 +188,9 @@ class SettlePatches(RoundMessage):
 class FetchLabels(RoundMessage):
     """To a label worker: the labels of a block of patches."""
 
-    label_year: int
-    block: int
+    kind: ClassVar[Literal["labels"]] = "labels"
+    label_year: int = Field(ge=2000, le=2100)
+    block: int = Field(ge=0)
     patches: tuple[PatchName, ...] = Field(min_length=1, max_length=MAX_PATCHES)
 
     @property
@@ -158,5 +202,31 @@ class FetchLabels(RoundMessage):
 class WriteIndex(Message):
     """To the indexer: the region's tasks are complete."""
 
-    run: str
+    kind: ClassVar[Literal["control"]] = "control"
+    task: ClassVar[str] = "index"
+    run: RunId
     request: RegionRequest
+
+    @property
+    def region(self) -> str:
+        """Names the region and year: `FR101/2021`."""
+        return self.request.key
+
+
+ImageMessage = CutScene | SettlePatches
+TaskMessage = PlanRegion | AdvanceRegion | CutScene | SettlePatches | FetchLabels | WriteIndex
+_TYPES: dict[str, type[TaskMessage]] = {
+    kind.__name__: kind
+    for kind in (PlanRegion, AdvanceRegion, CutScene, SettlePatches, FetchLabels, WriteIndex)
+}
+
+
+def dump_message(message: TaskMessage) -> str:
+    """A message with its type, as the ledger keeps it."""
+    return json.dumps({"type": type(message).__name__, "message": message.model_dump(mode="json")})
+
+
+def load_message(text: str) -> TaskMessage:
+    """The message that `dump_message` wrote."""
+    entry = json.loads(text)
+    return _TYPES[entry["type"]].model_validate(entry["message"])

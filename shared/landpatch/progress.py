@@ -17,13 +17,17 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from landpatch.build import Building, Result
-from landpatch.ledger import Progress
+from landpatch.errors import InfrastructureError
 from landpatch.messages import RegionRequest
+from landpatch.records import Progress
 
 POLL_S = 0.25
 PLAIN_EVERY_S = 5.0
 PATIENCE_S = 60.0
 """How long a queued region may wait before the user is told that nobody takes it up."""
+
+OUTAGE_S = 300.0
+"""How long Redis may be away before following a run is given up; the run itself is not."""
 
 
 class _Rate(ProgressColumn):
@@ -107,13 +111,29 @@ def _pace(at: Progress, elapsed_s: float) -> str:
 
 
 def _watch(console: Console, building: Building, request: RegionRequest) -> Iterator[Progress]:
-    begin, warned = time.monotonic(), False
+    begin, warned, away_since = time.monotonic(), False, None
     while True:
-        at = building.progress(request)
+        now = time.monotonic()
+        try:
+            at = building.progress(request)
+            if at.state == "absent":
+                # Redis has lost everything; what is in the store is not made again.
+                console.print(f"{request.key}: Redis has forgotten the run; it begins anew", soft_wrap=True)
+                building.start(request)
+                continue
+            away_since = None
+        except InfrastructureError as error:
+            away_since = away_since or now
+            if now - away_since > OUTAGE_S:
+                raise
+            if away_since == now:
+                console.print(f"{error}; waiting for it", soft_wrap=True)
+            time.sleep(POLL_S)
+            continue
         yield at
         if at.state in {"done", "failed"}:
             return
-        if at.state == "queued" and not warned and time.monotonic() - begin > PATIENCE_S:
+        if at.state == "queued" and not warned and now - begin > PATIENCE_S:
             console.print("no dispatcher has taken the region up yet: is one running? (`make status`)")
             warned = True
         time.sleep(POLL_S)

@@ -18,8 +18,8 @@ from typing import cast
 
 import redis
 
+from landpatch.connection import open_redis
 from landpatch.errors import TransientError
-from landpatch.ledger import open_redis
 from landpatch.settings import Settings
 
 LEASE_S = 180

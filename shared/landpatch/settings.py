@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     """What an image worker's process may use."""
     threads: int = Field(default_factory=_available_cores, alias="LANDPATCH_THREADS", ge=1, le=256)
     """On how many cores an image worker decodes and cuts; by default on all it may use."""
+    lease_s: float = Field(90, alias="LANDPATCH_LEASE_S", ge=1, le=3600)
+    """How long a worker may be silent before its task is given to another."""
+    reconcile_s: float = Field(5, alias="LANDPATCH_RECONCILE_S", ge=0.1, le=600)
+    """How often the reconciler looks for tasks that nobody cares for."""
 
     def is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
         """Whether a patch with these shares of valid and of clear pixels counts as complete."""

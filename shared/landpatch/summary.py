@@ -1,15 +1,28 @@
 """What a person reads: before a region is built, of the account, and at the end."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from landpatch.build import Choice, Result
 from landpatch.forecast import Forecast
 from landpatch.messages import RegionRequest
 from landpatch.quota import Governor, Quota
+from landpatch.records import DeadLetter
 from landpatch.settings import Settings
 
 SHOWN_REGIONS = 40
+SHOWN_LETTERS = 20
+
+
+def describe_dead_letters(letters: Mapping[str, DeadLetter]) -> list[str]:
+    """A line for each task that was given up, the first of many."""
+    lines = []
+    for task, letter in sorted(letters.items())[:SHOWN_LETTERS]:
+        what = f"{letter.product or task}: {letter.reason}"
+        lines.append(f"{what} ({letter.attempts} attempts, {letter.patches} patches went on without)")
+    if len(letters) > SHOWN_LETTERS:
+        lines.append(f"… and {len(letters) - SHOWN_LETTERS} more")
+    return lines
 
 
 def describe_forecasts(

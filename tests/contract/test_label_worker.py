@@ -78,7 +78,8 @@ def world(s3, redis_client):
         patches=tuple(patch.name for patch in PATCHES),
     )  # fmt: skip
     other = message.model_copy(update={"block": 1})
-    ledger.add_labels("FR101/2021", {message.task: "text", other.task: "text", "last": "text"})
+    last = message.model_copy(update={"block": 2})
+    ledger.add_labels("FR101/2021", run, [message, other, last])
     return store, ledger, message, other
 
 

@@ -7,9 +7,11 @@ import redis
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from landpatch.ledger import Ledger, Work
-from landpatch.messages import FetchLabels, RegionRequest
+from landpatch.broker import queue_keys
+from landpatch.ledger import Ledger
+from landpatch.messages import FetchLabels, PatchWork, RegionRequest, SettlePatches
 from landpatch.quota import Governor, Quota, account_name
+from landpatch.records import Work
 from tests.contract.conftest import REDIS_PASSWORD, free_port, running
 
 pytestmark = pytest.mark.stack
@@ -70,15 +72,24 @@ def test_queues_and_pending_tasks_of_all_regions_are_told(scrape, redis_client: 
     for nuts in ("FR101", "LU000"):
         request = RegionRequest(nuts=nuts, year=2021, start="2021-05-01", end="2021-09-30")
         run, _ = ledger.start(request)
-        ledger.add_labels(request.key, {"0": "text", "1": "text"})
-        ledger.open_round(request.key, run, 1, {"1:a": "text"}, {})
-    done = FetchLabels(
-        run=run, nuts="LU000", year=2021, round=1, label_year=2021, block=0, patches=("0_0_0_0",)
-    )
-    ledger.finish(done, "labels", "0", Work())
-    redis_client.rpush("images", "a message", "another")
+        labels = [
+            FetchLabels(
+                run=run, nuts=nuts, year=2021, round=1, label_year=2021, block=block, patches=("0_0_0_0",)
+            )
+            for block in range(2)
+        ]
+        ledger.add_labels(request.key, run, labels)
+        settle = SettlePatches(
+            run=run, nuts=nuts, year=2021, round=1, recipe="r", composite="best", block=0,
+            patches=(PatchWork(name="0_0_0_0"),),
+        )  # fmt: skip
+        ledger.open_round(request.key, run, 1, [settle])
+    ledger.finish(labels[0], Work())
+    redis_client.rpush("images", "a message")
+    redis_client.rpush(queue_keys("images")[-1], "another, of the lowest priority")
     found = scrape()
     assert found["landpatch_queue_waiting_messages images"] == 2
     assert found["landpatch_queue_waiting_messages labels"] == 0
     assert found["landpatch_pending_tasks labels"] == 3
     assert found["landpatch_pending_tasks images"] == 2
+    assert found["landpatch_pending_tasks control"] == 2

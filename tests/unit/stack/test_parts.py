@@ -38,7 +38,7 @@ def environment_of(folders, **given):
 def test_what_is_set_is_used_and_what_is_not_is_embedded(folders, given, absent):
     every = {
         "redis", "store", "files", "eodata", "eo_store", "sandbox", "flower", "metrics",
-        "dispatcher", "image_worker", "label_worker", "indexer",
+        "dispatcher", "image_worker", "label_worker", "indexer", "reconciler",
     }  # fmt: skip
     assert {part.name for part in parts_of(folders, **given)} == every - absent
 

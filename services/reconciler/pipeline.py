@@ -1,0 +1,77 @@
+"""Overdue tasks, and messages in the hands of workers that are gone -> back into the queues."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import redis
+import structlog
+from celery import Celery
+
+from landpatch.broker import count_waiting, in_hand, put_back, waiting_ids
+from landpatch.celery import QUEUES, read_message_id, send
+from landpatch.ledger import Ledger, Overdue
+
+WAITING_A_SECOND = 100
+"""The more messages wait, the longer until they are looked through again: a second for so many."""
+log = structlog.get_logger()
+
+
+@dataclass
+class Reconciler:
+    """Puts right what was lost. Remembers only since when it has seen a message in nobody's hands."""
+
+    client: redis.Redis
+    ledger: Ledger
+    app: Celery
+    lease_s: float
+    clock: Callable[[], float] = time.monotonic
+    _unheld: dict[str, float] = field(default_factory=dict)
+    """By delivery tag, when a message was first seen in hand while nobody held its task."""
+
+    def look(self) -> int:
+        """Look once at everything. Returns how many messages were sent again or put back."""
+        return self._put_back_lost() + self._send_again()
+
+    def _put_back_lost(self) -> int:
+        """Messages that a worker took and that no worker has any more: it was killed, or lost Redis."""
+        taken = in_hand(self.client)
+        held = {letter.tag: self._is_held(letter.id) for letter in taken}
+        now = self.clock()
+        # A worker may just be about to begin, or to acknowledge; so may one that was cut off for a while.
+        self._unheld = {tag: self._unheld.get(tag, now) for tag, is_held in held.items() if is_held is False}
+        lost = [tag for tag, since in self._unheld.items() if now - since >= self.lease_s]
+        if lost:
+            put_back(self.app, lost)
+            log.warning("messages put back", count=len(lost))
+        return len(lost)
+
+    def _is_held(self, message_id: str) -> bool | None:
+        """Whether the task of a message is in that message's hands; None when it is none of ours."""
+        asked = read_message_id(message_id)
+        if asked is None:
+            return None
+        return self.ledger.holder(asked.region, asked.kind, asked.task) == message_id
+
+    def _send_again(self) -> int:
+        """Tasks whose message is lost, was never sent, or was put off until now."""
+        overdue = self.ledger.overdue()
+        if not overdue:
+            return 0
+        waiting = {read_message_id(text) for text in waiting_ids(self.client, QUEUES)}
+        waiting |= {read_message_id(letter.id) for letter in in_hand(self.client)}
+        patience_s = max(self.lease_s, sum(count_waiting(self.client, QUEUES).values()) / WAITING_A_SECOND)
+        sent = 0
+        for task in overdue:
+            if task in waiting:
+                self.ledger.wait_on(task, patience_s)
+            else:
+                sent += self._send(task)
+        return sent
+
+    def _send(self, task: Overdue) -> int:
+        messages = self.ledger.claim(task.region, task.run, task.kind, self.lease_s, task.task)
+        for message in messages:
+            send(message)
+            log.info("sent again", region=task.region, task=f"{task.kind}:{task.task}")
+        return len(messages)

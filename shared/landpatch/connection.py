@@ -1,0 +1,60 @@
+"""The Redis that all workers share: broker, ledger and quota."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, TimeoutError
+
+from landpatch.errors import ConfigurationError, InfrastructureError
+from landpatch.settings import Settings
+
+NO_REDIS = "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Lost connections as errors of landpatch."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
+    except OutOfMemoryError as error:
+        raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) has no memory left") from error
+
+
+class _Client(redis.Redis):
+    """A client whose lost connections are errors of landpatch."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        with _translated():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+def execute(pipe: Pipeline) -> list[Any]:
+    """Send a pipeline; lost connections are errors of landpatch."""
+    with _translated():
+        return pipe.execute()
+
+
+def open_redis(settings: Settings) -> redis.Redis:
+    """A client of the Redis that all workers share; its lost connections are InfrastructureError.
+
+    Raises ConfigurationError when no Redis is named.
+    """
+    if settings.redis_url is None:
+        raise ConfigurationError(NO_REDIS)
+    try:
+        return _Client.from_url(
+            settings.redis_url.get_secret_value(),
+            decode_responses=True,
+            socket_timeout=30,
+            socket_connect_timeout=10,
+            health_check_interval=30,
+        )
+    except ValueError:
+        raise ConfigurationError("LANDPATCH_REDIS_URL is not a redis:// URL") from None

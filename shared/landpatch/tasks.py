@@ -1,0 +1,159 @@
+"""How a task of a queue is declared: what happens before its body, and what when the body fails.
+
+A task is taken in hand in the ledger before its body begins, and every time counts as an attempt: a worker
+that was killed has had one. What may pass by itself is tried again after a pause, by way of the ledger and
+the reconciler; what does not, or has been tried too often, goes to the dead letters, and the region goes on
+without.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, cast
+
+import structlog
+from celery import Celery, Task, signals
+from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
+from pydantic import ValidationError
+
+from landpatch.celery import TASKS
+from landpatch.errors import InfrastructureError, LandpatchError, TransientError
+from landpatch.lease import Lease
+from landpatch.ledger import Ledger, open_ledger
+from landpatch.messages import CutScene, FetchLabels, SettlePatches, TaskMessage
+from landpatch.records import DeadLetter
+from landpatch.settings import Settings, load_settings
+
+MAX_ATTEMPTS = 5
+OUTAGES_AN_ATTEMPT = 8
+"""When Redis or the destination store was away, it counts little: another product would not help."""
+FIRST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 60.0
+LOST = "the worker that had it in hand was lost each time"
+
+log = structlog.get_logger()
+M = TypeVar("M", bound=TaskMessage)
+
+
+def pause_s(failures: int) -> float:
+    """How long to wait after so many failures: twice as long each time, and never all at once."""
+    longest = min(FIRST_PAUSE_S * 2.0 ** (failures - 1), LONGEST_PAUSE_S)
+    return longest * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+@lru_cache(maxsize=1)
+def _open() -> tuple[Settings, Ledger]:
+    """Made when the first message comes, so that no client is older than its process."""
+    settings = load_settings()
+    return settings, open_ledger(settings)
+
+
+def declare_task(
+    app: Celery, message_type: type[M], give_up: Callable[[M, str], None]
+) -> "Callable[[Callable[[M], None]], Task[Any, Any]]":
+    """Make a function of a message a task of its queue.
+
+    give_up: told the message and the reason when the task cannot be done; records it and finishes the task.
+    """
+    name, _ = TASKS[message_type]
+
+    def decorate(body: Callable[[M], None]) -> "Task[Any, Any]":
+        def run(self: "Task[Any, Any]", *_: object, message: object = None) -> None:
+            settings, ledger = _open()
+            owner = str(self.request.id)
+            try:
+                parsed = _parse(ledger, name, message_type, message)
+                if parsed is None:
+                    return
+                attempt = ledger.begin(parsed, owner, settings.lease_s)
+                if attempt:
+                    with Lease(ledger, parsed, owner, settings.lease_s):
+                        _Attempt(ledger, parsed, owner, attempt, give_up).make(body)
+            except InfrastructureError as error:
+                # The ledger cannot be reached; back to the queue, or to whoever finds the lease run out.
+                raise Reject(error, requeue=True) from error
+
+        run.__name__ = body.__name__
+        run.__doc__ = body.__doc__
+        task: Task[Any, Any] = app.task(name=name, bind=True, throws=(LandpatchError,))(run)
+        return task
+
+    return decorate
+
+
+def _parse(ledger: Ledger, name: str, message_type: type[M], message: object) -> M | None:
+    """The message; None, and a line among those that were refused, when it is none."""
+    try:
+        return cast("M", message_type.model_validate(message))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in error.errors())
+        log.error("message refused", task=name, faults=faults)
+        ledger.refuse(name, faults)
+        return None
+
+
+@signals.task_unknown.connect
+def _refuse_unknown(name: str, **_: object) -> None:
+    """A message for a task that this worker does not have."""
+    _open()[1].refuse(str(name), "no such task")
+
+
+@signals.task_rejected.connect
+def _refuse_unreadable(**_: object) -> None:
+    """A message that is no task at all."""
+    _open()[1].refuse("unknown", "not a task message")
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt(Generic[M]):
+    """A task in hand."""
+
+    ledger: Ledger
+    message: M
+    owner: str
+    number: float
+    """Which attempt it is; outages make fractions."""
+    give_up: Callable[[M, str], None]
+
+    def make(self, body: Callable[[M], None]) -> None:
+        """Do the task; put it off, or give it up, when it fails.
+
+        Raises Retry when it was put off, InfrastructureError when the ledger cannot be reached.
+        """
+        try:
+            if self.number > MAX_ATTEMPTS:
+                raise TransientError(LOST)
+            body(self.message)
+        except InfrastructureError as error:
+            outages = round(self.number * OUTAGES_AN_ATTEMPT) % OUTAGES_AN_ATTEMPT + 1
+            self._fail(error, str(error), outages, forgive=1 - 1 / OUTAGES_AN_ATTEMPT)
+        except (TransientError, SoftTimeLimitExceeded, MemoryError) as error:
+            reason = (
+                str(error) if isinstance(error, LandpatchError) else f"{type(error).__name__} of a worker"
+            )
+            self._fail(error, reason, int(self.number))
+        except LandpatchError as error:
+            self._bury(str(error))
+        except Exception as error:
+            log.exception("unexpected", region=self.message.region, task=self.message.task)
+            self._bury(f"{type(error).__name__}: {error}")
+            raise
+
+    def _fail(self, error: Exception, reason: str, failures: int, forgive: float = 0) -> None:
+        """Put the task off, or give it up when it has been tried often enough."""
+        if self.number - forgive >= MAX_ATTEMPTS:
+            self._bury(reason)
+            return
+        pause = pause_s(failures)
+        log.warning("put off", task=self.message.task, attempt=self.number, pause_s=pause, reason=reason)
+        self.ledger.postpone(self.message, self.owner, pause, forgive=forgive)
+        raise Retry(reason, exc=error, when=cast("Any", pause)) from error
+
+    def _bury(self, reason: str) -> None:
+        message = self.message
+        log.error("gave up", region=message.region, task=message.task, reason=reason)
+        product = message.scene.name if isinstance(message, CutScene) else ""
+        patches = len(message.patches) if isinstance(message, CutScene | SettlePatches | FetchLabels) else 0
+        self.ledger.bury(message, DeadLetter(reason, int(self.number), product, patches))
+        self.give_up(message, reason)
