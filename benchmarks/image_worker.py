@@ -65,7 +65,8 @@ def sparse() -> dict[str, Any]:
 
 
 def scaling() -> dict[str, Any]:
-    """Four products on one worker, then two and two on two workers at a time, each of one thread."""
+    """Four products on one worker, then two and two on two workers at a time, each of one thread; against
+    what this machine gives two processes that only decode."""
     with open_stage() as stage:
         _prepare(stage, [0, 1, 2, 3, 4, 5, 6, 7], tlm=True)
         job = {"job": "cut", "patches": 120, "tlm": True}
@@ -75,9 +76,17 @@ def scaling() -> dict[str, Any]:
             for products in ([4, 5], [6, 7])
         ]
         together = [take_answer(worker) for worker in workers]
+        folder = stage.folder / "eodata" / product_path(product_name(0, tlm=True))
+        decode = {"job": "floor", "folder": str(folder), "patches": 120, "sample": 1}
+        floor_alone = take_answer(start_worker(stage, decode))["decode_wall_s"]
+        decoders = [start_worker(stage, decode) for _ in range(2)]
+        floor_together = max(take_answer(decoder)["decode_wall_s"] for decoder in decoders)
     wall_s = max(answer["wall_s"] for answer in together)
     return {
         "wall_s_one_worker": alone["wall_s"],
         "wall_s_two_workers": wall_s,
+        "cpu_s_one_worker": alone["cpu_s"],
+        "cpu_s_two_workers": sum(answer["cpu_s"] for answer in together),
         "speedup": alone["wall_s"] / wall_s,
+        "floor_speedup": 2 * floor_alone / floor_together,
     }

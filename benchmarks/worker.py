@@ -83,11 +83,11 @@ def floor(job: dict[str, Any]) -> dict[str, Any]:
     patches = patches_of_tile(job["patches"])
     sites = locate_patches(memory.product, patches)
     needed = needed_tiles(memory.product, sites)
-    begin_cpu = time.process_time()
+    begin, begin_cpu = time.monotonic(), time.process_time()
     for name, band in memory.open(needed).items():
         for tile in needed[name]:
             _: Pixels = band.decode(tile)
-    decode_s = time.process_time() - begin_cpu
+    decode_s, decode_wall_s = time.process_time() - begin_cpu, time.monotonic() - begin
     sample = sites[:: max(1, len(sites) // job["sample"])]
     bands = memory.open(needed_tiles(memory.product, sample))
     images = list(
@@ -106,6 +106,7 @@ def floor(job: dict[str, Any]) -> dict[str, Any]:
     encode_s = (time.process_time() - begin_cpu) / len(sizes)
     return {
         "decode_cpu_s": decode_s,
+        "decode_wall_s": decode_wall_s,
         "encode_cpu_s_patch": encode_s,
         "image_bytes": sum(sizes) / len(sizes),
         "tiles": sum(map(len, needed.values())),

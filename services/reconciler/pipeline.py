@@ -73,5 +73,5 @@ class Reconciler:
         messages = self.ledger.claim(task.region, task.run, task.kind, self.lease_s, task.task)
         for message in messages:
             send(message)
-            log.info("sent again", region=task.region, task=f"{task.kind}:{task.task}")
+            log.info("message sent", region=task.region, task=f"{task.kind}:{task.task}")
         return len(messages)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from landpatch.broker import count_waiting
+
 ROOT = Path(__file__).parents[2]
 WORKER_QUEUES = ("dispatch", "images", "labels", "index")
 
@@ -52,7 +54,7 @@ class Stack:
 
     def waiting(self) -> int:
         """Messages on all queues."""
-        return sum(self.redis.llen(queue) for queue in WORKER_QUEUES)
+        return sum(count_waiting(self.redis, WORKER_QUEUES).values())
 
     def files(self) -> dict[str, bytes]:
         """Every object of the destination store."""

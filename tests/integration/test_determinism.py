@@ -16,6 +16,7 @@ import pytest
 import rasterio
 import redis
 
+from landpatch.broker import queue_keys
 from tests.integration.conftest import ROOT, Built, Stack, clean_environment
 
 # Four builds of a region, on whatever machine.
@@ -94,9 +95,16 @@ def fleet(stack: Stack, database: int, processes: int, threads: int, turned: boo
 
 @contextmanager
 def turning_queue(stack: Stack, database: int) -> Iterator[None]:
-    """Keep turning the queue of image messages: what waits longest goes to the end of the line."""
+    """Keep turning the queue of image messages: what waits longest goes to the end of the line, and from one
+    priority to another."""
     # Evaluated by Redis itself, so that no message is ever off the queue.
-    script = "for i=1,redis.call('LLEN','images')-1 do redis.call('RPOPLPUSH','images','images') end"
+    script = """
+    for i, key in ipairs(KEYS) do
+      for _ = 1, redis.call('LLEN', key) - 1 do redis.call('RPOPLPUSH', key, key) end
+      redis.call('RPOPLPUSH', key, KEYS[i % #KEYS + 1])
+    end
+    """
+    keys = queue_keys("images")
     client = redis.Redis(
         port=stack.access["redis_port"], password=stack.access["redis_password"], db=database
     )
@@ -106,7 +114,7 @@ def turning_queue(stack: Stack, database: int) -> Iterator[None]:
     def turn() -> None:
         with client:
             while not over.wait(0.05):
-                client.eval(script, 0)
+                client.eval(script, len(keys), *keys)
 
     thread = threading.Thread(target=turn)
     thread.start()
