@@ -77,6 +77,7 @@ def make_app(name: str, settings: Settings | None = None) -> Celery:
         worker_soft_shutdown_timeout=30,
         worker_hijack_root_logger=True,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
         # https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT_S,

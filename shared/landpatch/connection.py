@@ -6,12 +6,19 @@ from typing import Any
 
 import redis
 from redis.client import Pipeline
-from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, TimeoutError
+from redis.exceptions import AuthenticationError, ConnectionError, ResponseError, TimeoutError
 
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.settings import Settings
 
 NO_REDIS = "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
+
+_UNABLE = {
+    "used memory > 'maxmemory'": "has no memory left",
+    "MISCONF": "cannot write its append-only file; is its disk full?",
+    "READONLY": "is a read-only replica",
+}
+"""Answers of a Redis that is there and cannot do its work."""
 
 
 @contextmanager
@@ -23,8 +30,11 @@ def _translated() -> Iterator[None]:
         raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
     except (ConnectionError, TimeoutError) as error:
         raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
-    except OutOfMemoryError as error:
-        raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) has no memory left") from error
+    except ResponseError as error:
+        for code, what in _UNABLE.items():
+            if code in str(error):
+                raise InfrastructureError(f"Redis (LANDPATCH_REDIS_URL) {what}") from error
+        raise
 
 
 class _Client(redis.Redis):

@@ -543,6 +543,18 @@ def test_a_redis_that_cannot_be_reached_is_a_matter_of_the_infrastructure(silent
     assert REDIS_PASSWORD not in str(unreached.value)
 
 
+def test_a_redis_without_memory_is_a_matter_of_the_infrastructure(ledger, redis_client):
+    run, _ = ledger.start(request())
+    redis_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(InfrastructureError, match="has no memory left"):
+            open_round(ledger, run, 1, 1)
+        with pytest.raises(InfrastructureError, match="has no memory left"):
+            ledger.refuse("a task", "a reason")
+    finally:
+        redis_client.config_set("maxmemory", 0)
+
+
 @pytest.mark.parametrize("name", ["3757500_2887500_0_20", "0_0_0_0", "12345_0_0_1", "-2500_0_0_1", "p"])
 def test_a_patch_keeps_its_name(ledger, name):
     run, _ = ledger.start(request())
