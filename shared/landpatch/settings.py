@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """On how many cores an image worker decodes and cuts; by default on all it may use."""
     lease_s: float = Field(90, alias="LANDPATCH_LEASE_S", ge=1, le=3600)
     """How long a worker may be silent before its task is given to another."""
+    retry_s: float = Field(10, alias="LANDPATCH_RETRY_S", ge=0.1, le=600)
+    """How long a task waits after its first failure; three times as long after each other."""
     reconcile_s: float = Field(5, alias="LANDPATCH_RECONCILE_S", ge=0.1, le=600)
     """How often the reconciler looks for tasks that nobody cares for."""
 

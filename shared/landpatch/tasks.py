@@ -28,18 +28,17 @@ from landpatch.settings import Settings, load_settings
 MAX_ATTEMPTS = 5
 OUTAGES_AN_ATTEMPT = 8
 """When Redis or the destination store was away, it counts little: another product would not help."""
-FIRST_PAUSE_S = 2.0
-LONGEST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 300.0
+LONGEST_OUTAGE_PAUSE_S = 60.0
 LOST = "the worker that had it in hand was lost each time"
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=TaskMessage)
 
 
-def pause_s(failures: int) -> float:
-    """How long to wait after so many failures: twice as long each time, and never all at once."""
-    longest = min(FIRST_PAUSE_S * 2.0 ** (failures - 1), LONGEST_PAUSE_S)
-    return longest * random.uniform(0.8, 1.2)  # noqa: S311
+def pause_s(failures: int, first_s: float, longest_s: float) -> float:
+    """How long to wait after so many failures: three times as long each time, and never all at once."""
+    return min(first_s * 3.0 ** (failures - 1), longest_s) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
 @lru_cache(maxsize=1)
@@ -69,7 +68,7 @@ def declare_task(
                 attempt = ledger.begin(parsed, owner, settings.lease_s)
                 if attempt:
                     with Lease(ledger, parsed, owner, settings.lease_s):
-                        _Attempt(ledger, parsed, owner, attempt, give_up).make(body)
+                        _Attempt(ledger, parsed, owner, attempt, settings.retry_s, give_up).make(body)
             except InfrastructureError as error:
                 # The ledger cannot be reached; back to the queue, or to whoever finds the lease run out.
                 raise Reject(error, requeue=True) from error
@@ -114,6 +113,8 @@ class _Attempt(Generic[M]):
     owner: str
     number: float
     """Which attempt it is; outages make fractions."""
+    retry_s: float
+    """How long the first pause is."""
     give_up: Callable[[M, str], None]
 
     def make(self, body: Callable[[M], None]) -> None:
@@ -127,12 +128,13 @@ class _Attempt(Generic[M]):
             body(self.message)
         except InfrastructureError as error:
             outages = round(self.number * OUTAGES_AN_ATTEMPT) % OUTAGES_AN_ATTEMPT + 1
-            self._fail(error, str(error), outages, forgive=1 - 1 / OUTAGES_AN_ATTEMPT)
+            pause = pause_s(outages, self.retry_s, LONGEST_OUTAGE_PAUSE_S)
+            self._fail(error, str(error), pause, forgive=1 - 1 / OUTAGES_AN_ATTEMPT)
         except (TransientError, SoftTimeLimitExceeded, MemoryError) as error:
             reason = (
                 str(error) if isinstance(error, LandpatchError) else f"{type(error).__name__} of a worker"
             )
-            self._fail(error, reason, int(self.number))
+            self._fail(error, reason, pause_s(int(self.number), self.retry_s, LONGEST_PAUSE_S))
         except LandpatchError as error:
             self._bury(str(error))
         except Exception as error:
@@ -140,12 +142,11 @@ class _Attempt(Generic[M]):
             self._bury(f"{type(error).__name__}: {error}")
             raise
 
-    def _fail(self, error: Exception, reason: str, failures: int, forgive: float = 0) -> None:
+    def _fail(self, error: Exception, reason: str, pause: float, forgive: float = 0) -> None:
         """Put the task off, or give it up when it has been tried often enough."""
         if self.number - forgive >= MAX_ATTEMPTS:
             self._bury(reason)
             return
-        pause = pause_s(failures)
         log.warning("put off", task=self.message.task, attempt=self.number, pause_s=pause, reason=reason)
         self.ledger.postpone(self.message, self.owner, pause, forgive=forgive)
         raise Retry(reason, exc=error, when=cast("Any", pause)) from error

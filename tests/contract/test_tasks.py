@@ -61,6 +61,7 @@ class World:
             | {
                 "LANDPATCH_REDIS_URL": self.url,
                 "LANDPATCH_LEASE_S": str(LEASE_S),
+                "LANDPATCH_RETRY_S": "0.3",
                 "TOY_NOTES": str(self.notes),
                 "REMAP_SIGTERM": "SIGQUIT",
             },

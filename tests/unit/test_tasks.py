@@ -66,11 +66,12 @@ def test_a_patch_of_which_nothing_is_kept_is_its_name_alone():
     assert dumped[1] == "0_2500_0_1"
 
 
-def test_pauses_grow_up_to_a_minute_and_differ():
-    means = [sum(pause_s(failures) for _ in range(400)) / 400 for failures in range(1, 9)]
-    assert means == pytest.approx([2, 4, 8, 16, 32, 60, 60, 60], rel=0.05)
-    assert len({pause_s(1) for _ in range(20)}) > 10
-    assert all(1.6 <= pause_s(1) <= 2.4 for _ in range(200))
+def test_pauses_grow_up_to_the_longest_and_differ():
+    means = [sum(pause_s(failures, 10, 300) for _ in range(400)) / 400 for failures in range(1, 7)]
+    assert means == pytest.approx([10, 30, 90, 270, 300, 300], rel=0.05)
+    pauses = {pause_s(1, 10, 300) for _ in range(200)}
+    assert len(pauses) > 100
+    assert all(8 <= pause <= 12 for pause in pauses)
 
 
 def test_there_is_a_list_for_every_priority():
