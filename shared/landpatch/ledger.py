@@ -325,15 +325,15 @@ class Ledger:
     def tried(self, region: str) -> dict[str, list[str]]:
         """Which scenes each patch has been sent to, in order."""
         entries = cast("dict[str, str]", self._redis.hgetall(self._key(region, "messages")))
-        sent = (
-            load_message(unpack(packed)) for task, packed in entries.items() if task.startswith("images:")
-        )
+        # Not made messages of: a large region has sent each of its patches in several.
+        sent = [json.loads(unpack(packed)) for task, packed in entries.items() if task.startswith("images:")]
+        cuts = [entry["message"] for entry in sent if entry["type"] == CutScene.__name__]
         found: dict[str, list[str]] = {}
-        for message in sorted(
-            (each for each in sent if isinstance(each, CutScene)), key=lambda each: each.round
-        ):
-            for work in message.patches:
-                found.setdefault(work.name, []).append(message.scene.id)
+        for cut in sorted(cuts, key=lambda each: int(each["round"])):
+            for work in cut["patches"]:
+                found.setdefault(work if isinstance(work, str) else work["name"], []).append(
+                    cut["scene"]["id"]
+                )
         return found
 
     def keep_observation(self, region: str, run: str, patch: str, scene_id: str) -> None:

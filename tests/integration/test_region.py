@@ -249,3 +249,52 @@ def test_a_year_without_an_edition_gives_images_only_and_says_so(stack, paris):
     assert result["images"] > 0
     assert result["labels"] == 0
     assert not [key for key in stack.files() if "/labels/FR101/2020/" in key]
+
+
+def test_a_broken_product_becomes_a_dead_letter_and_its_patches_go_on_until_a_retry_finds_it_whole(stack):
+    options = ("FR101", "--year", "2020", "--end", "06-30")
+    whole = json.loads(stack.landpatch("region", *options, "--json").stdout.splitlines()[-1])
+    (broken, *_) = whole["products"]
+    (band,) = (stack.state / "sandbox" / "eodata").rglob(f"{broken}*/GRANULE/*/IMG_DATA/R10m/*_B04_10m.jp2")
+    images = stack.state / "store" / "landpatch" / "data" / "images" / "FR101" / "2020"
+    before = {path.name: path.read_bytes() for path in images.glob("*.tif")}
+    for path in images.glob("*"):
+        path.unlink()
+    content = band.read_bytes()
+    band.write_bytes(b"not a JPEG 2000 file" + content[20:])
+    try:
+        run = stack.landpatch("region", *options, "--json")
+        result = json.loads(run.stdout.splitlines()[-1])
+        assert broken not in result["products"]
+        status = stack.landpatch("status", "FR101", "--year", "2020").stdout
+        assert re.search(rf"dead letter {broken}: .*B4", status)
+    finally:
+        band.write_bytes(content)
+    for path in images.glob("*.tif"):
+        path.unlink()
+    again = stack.landpatch("retry", "FR101", "--year", "2020", "--json")
+    assert json.loads(again.stdout.splitlines()[-1])["products"] == whole["products"]
+    assert {path.name: path.read_bytes() for path in images.glob("*.tif")} == before
+    assert "dead letter" not in stack.landpatch("status", "FR101", "--year", "2020").stdout
+
+
+def test_a_retry_leaves_alone_what_no_product_shows(stack):
+    options = ("FR101", "--year", "2019", "--start", "05-01", "--end", "05-01")
+    first = stack.landpatch("region", *options, "--json")
+    result = json.loads(first.stdout.splitlines()[-1])
+    assert first.returncode == 3
+    assert {entry["reason"] for entry in result["missing"]} == {"no product in the catalogue covers it"}
+    again = stack.landpatch("retry", "FR101", "--year", "2019", "--json")
+    repeated = json.loads(again.stdout.splitlines()[-1])
+    assert again.returncode == 3
+    assert (repeated["missing"], repeated["requests"]) == (result["missing"], 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(("LU000", "--year", "2018"), "has not been built"), (("nowhere",), "has not been built")],
+)
+def test_what_was_never_built_cannot_be_retried(stack, arguments, reason):
+    run = stack.landpatch("retry", *arguments)
+    assert run.returncode == 2
+    assert reason in run.stderr
