@@ -38,6 +38,9 @@ local function add_task(kind, task, message)
   redis.call('ZADD', key['pending:' .. kind], 0, task)
 end
 
+-- Entries are patch and outcome by turns, from a place in the list on; as many at once as Lua's stack holds.
 local function record(kind, entries, first)
-  for i = first, #entries, 2 do redis.call('HSET', key[kind], entries[i], entries[i + 1]) end
+  for i = first, #entries, 1000 do
+    redis.call('HSET', key[kind], unpack(entries, i, math.min(i + 999, #entries)))
+  end
 end
