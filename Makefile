@@ -66,6 +66,10 @@ test: $(READY) ## Run the whole test suite
 test-unit: $(READY) ## Run the fast tests: no processes, no network
 	@$(BIN)/pytest tests/unit
 
+.PHONY: chaos
+chaos: $(READY) ## Build regions while everything is killed, cut and flooded; half an hour: [SEED=1]
+	@LANDPATCH_CHAOS_SEED='$(SEED)' $(BIN)/pytest tests/chaos -m stack -s
+
 .PHONY: bench
 bench: $(READY) ## Run the benchmarks, as a table and as JSON: [BENCH="sparse encode"]
 	@$(BIN)/python -m benchmarks $(BENCH)

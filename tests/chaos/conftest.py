@@ -1,0 +1,92 @@
+"""Stacks to be disturbed; what an undisturbed run gives; and what has been done in all."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from services.stack.state import state_folder
+from tests.chaos.stage import Objects, Stage
+from tests.chaos.tally import Tally
+from tests.integration.conftest import ROOT, clean_environment
+
+RESULTS = state_folder() / "chaos" / "results.json"
+TALLY = pytest.StashKey[Tally]()
+Products = Callable[[str], Path]
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    """Say what has been done and found, and keep it as JSON."""
+    tally = config.stash.get(TALLY, None)
+    if tally:
+        tally.write(RESULTS)
+        tally.show(Console())
+        print(f"written to {RESULTS}")
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Tally:
+    """Counts over all tests; its seed is LANDPATCH_CHAOS_SEED, or taken from the clock."""
+    seed = int(os.environ.get("LANDPATCH_CHAOS_SEED") or time.time_ns() % 1_000_000)
+    print(f"\nchaos: seed {seed}; run again with LANDPATCH_CHAOS_SEED={seed}")
+    return pytestconfig.stash.setdefault(TALLY, Tally(seed))
+
+
+@pytest.fixture
+def chance(tally: Tally, request: pytest.FixtureRequest) -> random.Random:
+    """The random source of a test: the same for the same seed, whichever other tests run."""
+    return random.Random(f"{tally.seed} {request.node.name}")  # noqa: S311  # to be repeated, not to be secret
+
+
+@pytest.fixture(scope="session")
+def products() -> Products:
+    """Have the sandbox make a region's products; where they lie. They are kept from session to session,
+    for as long as the sandbox is the same."""
+    code = sha256()
+    for path in sorted((ROOT / "services" / "sandbox").rglob("*.py")):
+        code.update(path.read_bytes())
+    root = RESULTS.parent / f"sandbox-{code.hexdigest()[:12]}"
+
+    @cache
+    def make(nuts: str) -> Path:
+        command = [sys.executable, "-m", "services.sandbox", "prepare", nuts, "--root", str(root)]
+        subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, capture_output=True)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_stage(
+    tmp_path_factory: pytest.TempPathFactory, products: Products, tally: Tally
+) -> Iterator[Stage]:
+    """One stack for the tests that leave it as it was; FR101 has been prepared."""
+    stage = Stage(tmp_path_factory.mktemp("chaos"), products("FR101"), tally)
+    try:
+        yield stage
+    finally:
+        stage.down()
+
+
+@pytest.fixture(scope="session")
+def paris(shared_stage: Stage) -> Objects:
+    """What an undisturbed run of FR101 gives."""
+    shared_stage.make_ready()
+    objects = shared_stage.build("FR101")
+    shared_stage.spoilt = False
+    return objects
+
+
+@pytest.fixture
+def stage(shared_stage: Stage, paris: Objects) -> Stage:
+    """The shared stack, running and empty. A test that passes says so by `stage.spoilt = False`."""
+    shared_stage.make_ready()
+    return shared_stage
