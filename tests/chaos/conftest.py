@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from services.stack.state import state_folder
-from tests.chaos.stage import Objects, Stage
+from tests.chaos.stage import Stage, Undisturbed
 from tests.chaos.tally import Tally
 from tests.integration.conftest import ROOT, clean_environment
 
@@ -77,16 +77,16 @@ def shared_stage(
 
 
 @pytest.fixture(scope="session")
-def paris(shared_stage: Stage) -> Objects:
+def paris(shared_stage: Stage) -> Undisturbed:
     """What an undisturbed run of FR101 gives."""
     shared_stage.make_ready()
-    objects = shared_stage.build("FR101")
+    undisturbed = shared_stage.build("FR101")
     shared_stage.spoilt = False
-    return objects
+    return undisturbed
 
 
 @pytest.fixture
-def stage(shared_stage: Stage, paris: Objects) -> Stage:
+def stage(shared_stage: Stage, paris: Undisturbed) -> Stage:
     """The shared stack, running and empty. A test that passes says so by `stage.spoilt = False`."""
     shared_stage.make_ready()
     return shared_stage

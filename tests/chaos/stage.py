@@ -12,6 +12,7 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,15 @@ SEEN_AFTER_S = 1.3
 T = TypeVar("T")
 Objects = Mapping[str, str]
 """SHA-256 of each object, by its path below the store."""
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What regions give when nothing happens to them."""
+
+    objects: Objects
+    seconds: float
+    """From the moment when the first was asked for until the last was done."""
 
 
 def await_that(what: str, holds: Callable[[], object], timeout_s: float) -> None:
@@ -196,12 +206,7 @@ class Stage:
     def redis(self) -> redis.Redis:
         """A client of the stack's Redis."""
         access = Stack(self.state).access
-        return redis.Redis(
-            port=access["redis_port"],
-            password=access["redis_password"],
-            decode_responses=True,
-            socket_timeout=5,
-        )
+        return _connect(int(access["redis_port"]), str(access["redis_password"]))
 
     def ask(self, question: Callable[..., T], *arguments: str) -> T | None:
         """The answer that Redis gives; None while it does not answer."""
@@ -299,21 +304,23 @@ class Stage:
         """`make` as a user would."""
         return self.obey(["make", *words], UP_TIMEOUT_S + PATIENCE_S)
 
-    def build(self, *regions: str, **extra: str) -> Objects:
+    def build(self, *regions: str, **extra: str) -> Undisturbed:
         """Build regions one after the other, undisturbed, and take them away again; what came out."""
+        seconds = 0.0
         for nuts in regions:
             ended = self.region(nuts, **extra).wait(600)
             assert ended.code == 0, ended.stderr
+            seconds += ended.result["seconds"]
         self.check_quiet(*regions)
         objects = self.objects()
         check_indexes(self.store, objects)
         self.clear()
-        return objects
+        return Undisturbed(objects, seconds)
 
-    def check(self, expected: Objects, *regions: str) -> None:
+    def check(self, undisturbed: Undisturbed, *regions: str) -> None:
         """Fail unless all is as after an undisturbed run: objects, indexes, queues, ledger, processes."""
         self.check_quiet(*regions)
-        objects = self.objects()
+        objects, expected = self.objects(), undisturbed.objects
         assert sorted(objects.keys() ^ expected.keys()) == [], "in one run and not in the other"
         assert [name for name in objects if objects[name] != expected[name]] == [], "other bytes"
         check_indexes(self.store, objects)
@@ -356,11 +363,17 @@ class Stage:
     def kill_everything(self) -> None:
         """SIGKILL every process of the stack, supervisord first, until none is left."""
         self._count_restarts()
+        self.tally.faults["everything killed"] += 1
         os.kill(int((self.state / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
         while left := self.processes():
             for process in left:
                 self.kill(process, "whole stack")
             psutil.wait_procs(left, timeout=1)
+
+
+@cache
+def _connect(port: int, password: str) -> redis.Redis:
+    return redis.Redis(port=port, password=password, decode_responses=True, socket_timeout=5)
 
 
 def check_indexes(store: Path, objects: Objects, *, labels: bool = True) -> None:

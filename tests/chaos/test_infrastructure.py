@@ -9,6 +9,8 @@ from tests.chaos.stage import Stage
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(1800)]
 
+LATEST = 0.8
+"""A single fault comes at the latest when so much of an undisturbed run would be over."""
 AWAY_S = 8.0
 """So long the store is away; longer than a client tries again by itself."""
 
@@ -26,7 +28,7 @@ def test_a_region_is_the_same_when_redis_is_killed_and_comes_back_from_its_file(
     run = stage.region("FR101")
     run.await_begun()
     for _ in range(4):
-        time.sleep(chance.uniform(0, 2.5))
+        time.sleep(chance.uniform(0, paris.seconds / 5))
         kill_redis(stage)
     end_well(stage, run, paris, time.monotonic(), "redis")
 
@@ -35,7 +37,7 @@ def test_a_region_is_the_same_when_redis_is_killed_and_comes_back_from_its_file(
 def test_a_region_is_the_same_when_redis_forgets_everything(stage, paris, chance, moment):
     run = stage.region("FR101")
     run.await_begun()
-    time.sleep(chance.uniform(0, 8))
+    time.sleep(chance.uniform(0, paris.seconds * LATEST))
     assert not run.is_over
     flush(stage)
     end_well(stage, run, paris, time.monotonic(), "FLUSHALL")
@@ -46,7 +48,7 @@ def test_a_region_is_the_same_when_the_store_is_away_for_a_while(stage, paris, c
     run = stage.region("FR101")
     run.await_begun()
     for _ in range(2):
-        time.sleep(chance.uniform(0, 4))
+        time.sleep(chance.uniform(0, paris.seconds / 3))
         STORE_FAULTS[fault](stage, AWAY_S)
     end_well(stage, run, paris, time.monotonic(), f"store {fault}")
 
@@ -55,7 +57,7 @@ def test_a_region_is_the_same_when_the_store_is_away_for_a_while(stage, paris, c
 def test_a_region_is_the_same_when_everything_is_killed_and_started_again(stage, paris, chance, moment):
     run = stage.region("FR101")
     run.await_begun()
-    time.sleep(chance.uniform(0, 8))
+    time.sleep(chance.uniform(0, paris.seconds * LATEST))
     run.kill()
     stage.kill_everything()
     begin = time.monotonic()

@@ -116,7 +116,7 @@ def test_a_small_region_that_comes_late_does_not_wait_for_a_large_one(tmp_path, 
         ended = large.wait(900)
         assert ended.code in {0, 3}, ended.stderr
         small_objects = {name: value for name, value in stage.objects().items() if "/FR101/" in name}
-        assert small_objects == paris
+        assert small_objects == paris.objects
         stage.check_quiet("FR101", "LU000")
         tally.regions += 2
         tally.objects += len(small_objects)
