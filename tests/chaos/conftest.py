@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -18,9 +19,11 @@ from tests.chaos.stage import Stage, Undisturbed
 from tests.chaos.tally import Tally
 from tests.integration.conftest import ROOT, clean_environment
 
-RESULTS = state_folder() / "chaos" / "results.json"
+FOLDER = state_folder() / "chaos"
+RESULTS = FOLDER / "results.json"
 TALLY = pytest.StashKey[Tally]()
 Products = Callable[[str], Path]
+StageMaker = Callable[..., Stage]
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
@@ -53,7 +56,7 @@ def products() -> Products:
     code = sha256()
     for path in sorted((ROOT / "services" / "sandbox").rglob("*.py")):
         code.update(path.read_bytes())
-    root = RESULTS.parent / f"sandbox-{code.hexdigest()[:12]}"
+    root = FOLDER / f"sandbox-{code.hexdigest()[:12]}"
 
     @cache
     def make(nuts: str) -> Path:
@@ -65,15 +68,30 @@ def products() -> Products:
 
 
 @pytest.fixture(scope="session")
-def shared_stage(
-    tmp_path_factory: pytest.TempPathFactory, products: Products, tally: Tally
-) -> Iterator[Stage]:
-    """One stack for the tests that leave it as it was; FR101 has been prepared."""
-    stage = Stage(tmp_path_factory.mktemp("chaos"), products("FR101"), tally)
-    try:
-        yield stage
-    finally:
+def make_stage(products: Products, tally: Tally) -> Iterator[StageMaker]:
+    """Make stages, each with the products of a region (FR101 if none is named) and with settings of its
+    own; they are stopped at the end. Their folders stay until the next session, for whoever looks."""
+    stages = FOLDER / "stages"
+    for left in stages.glob("*"):
+        # A session that was killed has left its stacks running.
+        Stage(left, tally).down()
+    shutil.rmtree(stages, ignore_errors=True)
+    made: list[Stage] = []
+
+    def make(name: str, region: str = "FR101", **settings: str) -> Stage:
+        made.append(Stage(stages / f"{len(made):02d}_{name}", tally, **settings))
+        made[-1].take_products(products(region))
+        return made[-1]
+
+    yield make
+    for stage in made:
         stage.down()
+
+
+@pytest.fixture(scope="session")
+def shared_stage(make_stage: StageMaker) -> Stage:
+    """One stack for the tests that leave it as it was."""
+    return make_stage("shared")
 
 
 @pytest.fixture(scope="session")

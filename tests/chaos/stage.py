@@ -125,8 +125,8 @@ class Run:
 class Stage:
     """An embedded stack in a state folder of its own."""
 
-    def __init__(self, state: Path, products: Path, tally: Tally, **settings: str) -> None:
-        """products: what the sandbox has made before. settings: environment variables for all that runs."""
+    def __init__(self, state: Path, tally: Tally, **settings: str) -> None:
+        """settings: environment variables for all that runs."""
         self.state = state
         self.tally = tally
         self.numbers = itertools.count(1)
@@ -137,9 +137,12 @@ class Stage:
         self._seen_starts = 0
         self.root = Path("/")
         """What the stack sees as the root of the file system."""
-        self.state.mkdir(exist_ok=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+
+    def take_products(self, products: Path) -> None:
+        """Let the sandbox begin with what another has made."""
         # A link to each file: the sandbox replaces files, it does not change them.
-        shutil.copytree(products, state / "sandbox", copy_function=_link, dirs_exist_ok=True)
+        shutil.copytree(products, self.state / "sandbox", copy_function=_link, dirs_exist_ok=True)
 
     # the stack
 
@@ -150,16 +153,15 @@ class Stage:
         assert done.returncode == 0, done.stderr
 
     def down(self) -> None:
-        """`python -m services.stack down`; fails when anything stays."""
+        """`python -m services.stack down`, if it has ever been up; fails when anything stays."""
         if not (self.state / "run" / "access.json").exists():
             return
+        ports = [int(port) for name, port in Stack(self.state).access.items() if name.endswith("_port")]
         self._count_restarts()
         done = self.obey([sys.executable, "-m", "services.stack", "down"])
         assert done.returncode == 0, done.stderr
         assert self.processes() == []
-        for name, port in Stack(self.state).access.items():
-            if name.endswith("_port"):
-                assert not _listens(int(port)), f"{name} is still listened on"
+        assert [port for port in ports if _listens(port)] == []
 
     def obey(self, command: list[str], timeout_s: float = UP_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         """Run a command in the stage's environment, to its end."""

@@ -31,41 +31,35 @@ def skip_or_fail(reason: str) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path, products, tally) -> Iterator[Stage]:
-    """A stack whose store and whose Redis lie on a disk of their own that is soon full."""
+def small_disk(make_stage) -> Iterator[Stage]:
+    """A stack whose store and whose Redis have each a small disk of its own."""
     if shutil.which("unshare") is None or subprocess.run([*ALONE, "true"], check=False).returncode:
         skip_or_fail("this machine does not let a user mount a disk of his own")
-    stage = Stage(tmp_path / "stage", products("FR101"), tally)
-    disk = stage.state / "disk"
-    script = (
-        f"mount -t tmpfs -o size={DISK_BYTES} chaos '{disk}' && mkdir '{disk}/store' '{disk}/redis'"
-        f" && mount --bind '{disk}/store' '{stage.state}/store'"
-        f" && mount --bind '{disk}/redis' '{stage.state}/redis' && exec \"$@\""
-    )
-    for name in ("disk", "store", "redis"):
+    stage = make_stage("small_disk")
+    script = 'exec "$@"'
+    for name in ("store", "redis"):
         (stage.state / name).mkdir()
+        script = f"mount -t tmpfs -o size={DISK_BYTES} chaos '{stage.state / name}' && {script}"
     stage.up(*ALONE, "sh", "-c", script, "sh")
     manager = (stage.state / "run" / "supervisord.pid").read_text().strip()
     stage.root = Path(f"/proc/{manager}/root")
-    try:
-        yield stage
-    finally:
-        stage.down()
+    yield stage
+    stage.down()
 
 
-def fill(stage: Stage, spare_bytes: int) -> Path:
-    """Fill the disk but for so many bytes; the file that does it."""
-    ballast = stage.root / str(stage.state / "disk").lstrip("/") / "ballast"
+def fill(stage: Stage, name: str, spare_bytes: int) -> Path:
+    """Fill the disk of the store or of Redis but for so many bytes; the file that does it."""
+    ballast = stage.root / str(stage.state / name).lstrip("/") / "ballast"
     free = os.statvfs(ballast.parent).f_bavail * os.statvfs(ballast.parent).f_frsize
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, free - spare_bytes)
-    stage.tally.faults["disk full"] += 1
+    stage.tally.faults[f"disk of {name} full"] += 1
     return ballast
 
 
 def test_a_region_on_a_full_disk_ends_says_why_and_is_the_same_once_there_is_room(small_disk, paris):
-    ballast = fill(small_disk, SPARE_BYTES)
-    ended = small_disk.region("FR101").wait(600)
+    ballast = fill(small_disk, "store", SPARE_BYTES)
+    ended = small_disk.region("FR101").wait(900)
     assert ended.code in {1, 3}, ended.stderr
     objects = small_disk.objects()
     if ended.code == 3:
@@ -79,22 +73,23 @@ def test_a_region_on_a_full_disk_ends_says_why_and_is_the_same_once_there_is_roo
     begin = time.monotonic()
     again = small_disk.region("FR101").wait()
     assert again.code == 0, again.stderr
-    small_disk.tally.recovered(again.at - begin, "disk full")
+    small_disk.tally.recovered(again.at - begin, "disk of store full")
     small_disk.check(paris, "FR101")
 
 
-def test_a_region_is_the_same_when_the_disk_is_full_for_a_while(small_disk, paris, chance):
+@pytest.mark.parametrize("name", ["store", "redis"])
+def test_a_region_is_the_same_when_a_disk_is_full_for_a_while(small_disk, paris, chance, name):
     run = small_disk.region("FR101")
     run.await_begun()
     for _ in range(2):
         time.sleep(chance.uniform(0, paris.seconds / 3))
-        ballast = fill(small_disk, 0)
+        ballast = fill(small_disk, name, 0)
         time.sleep(6)
         ballast.unlink()
     begin = time.monotonic()
     ended = run.wait()
     assert ended.code == 0, ended.stderr
-    small_disk.tally.recovered(ended.at - begin, "disk full for a while")
+    small_disk.tally.recovered(ended.at - begin, f"disk of {name} full")
     small_disk.check(paris, "FR101")
 
 
@@ -107,7 +102,7 @@ def clock(tmp_path) -> Path:
 
 
 @pytest.fixture
-def off_clock(tmp_path, clock, products, tally) -> Iterator[Stage]:
+def off_clock(tmp_path, make_stage, clock) -> Iterator[Stage]:
     """A stack whose clock can be set: that of Redis and of everything in Python."""
     compiler, library = shutil.which("cc"), tmp_path / "clock.so"
     if compiler is None:
@@ -116,14 +111,10 @@ def off_clock(tmp_path, clock, products, tally) -> Iterator[Stage]:
     subprocess.run(
         [str(compiler), "-shared", "-fPIC", "-O2", "-o", str(library), str(source), "-ldl"], check=True
     )
-    stage = Stage(
-        tmp_path / "stage", products("FR101"), tally, LD_PRELOAD=str(library), CHAOS_CLOCK=str(clock)
-    )
-    try:
-        stage.make_ready()
-        yield stage
-    finally:
-        stage.down()
+    stage = make_stage("off_clock", LD_PRELOAD=str(library), CHAOS_CLOCK=str(clock))
+    stage.make_ready()
+    yield stage
+    stage.down()
 
 
 def test_a_region_is_the_same_when_the_clock_jumps(off_clock, clock, paris, chance):

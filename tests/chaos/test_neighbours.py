@@ -12,7 +12,7 @@ from landpatch.celery import make_app
 from landpatch.grid import lay_grid
 from landpatch.settings import Settings
 from tests.chaos import insides
-from tests.chaos.stage import Stage, await_that
+from tests.chaos.stage import await_that
 from tests.integration.conftest import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(3600)]
@@ -78,50 +78,40 @@ def write_boundaries(source: Path, target: Path) -> list[str]:
     return [feature["id"] for feature in made]
 
 
-def test_twenty_regions_at_once_are_the_same_as_one_after_the_other(tmp_path, data, products, tally):
+def test_twenty_regions_at_once_are_the_same_as_one_after_the_other(tmp_path, data, make_stage):
     boundaries = tmp_path / "boundaries.geojson"
     codes = write_boundaries(data / "boundaries.geojson", boundaries)
-    stage = Stage(tmp_path / "stage", products("FR101"), tally, LANDPATCH_NUTS_URL=str(boundaries))
-    try:
-        stage.make_ready()
-        # With every setting spelled out the sandbox is not asked for products of regions it does not know.
-        settings = Stack(stage.state).settings() | {"LANDPATCH_NUTS_URL": str(boundaries)}
-        alone = stage.build(*codes, **settings)
-        runs = [stage.region(code, **settings) for code in codes]
-        deadline = time.monotonic() + TWENTY_TIMEOUT_S
-        for run in runs:
-            ended = run.wait(deadline - time.monotonic())
-            assert ended.code == 0, ended.stderr
-        stage.check(alone, *codes)
-    finally:
-        stage.down()
+    stage = make_stage("twenty", LANDPATCH_NUTS_URL=str(boundaries))
+    stage.make_ready()
+    # With every setting spelled out the sandbox is not asked for products of regions it does not know.
+    settings = Stack(stage.state).settings() | {"LANDPATCH_NUTS_URL": str(boundaries)}
+    alone = stage.build(*codes, **settings)
+    runs = [stage.region(code, **settings) for code in codes]
+    deadline = time.monotonic() + TWENTY_TIMEOUT_S
+    for run in runs:
+        ended = run.wait(deadline - time.monotonic())
+        assert ended.code == 0, ended.stderr
+    stage.check(alone, *codes)
+    stage.down()
 
 
-def test_a_small_region_that_comes_late_does_not_wait_for_a_large_one(tmp_path, products, tally, paris):
-    products("FR101")
-    stage = Stage(tmp_path / "stage", products("LU000"), tally)
-    try:
-        stage.make_ready()
-        large = stage.region("LU000")
-        await_that(
-            "products of the large region wait",
-            lambda: insides.waiting(stage.redis)["images"] >= 3,
-            300,
-        )
-        small = stage.region("FR101")
-        seen = small.wait(300)
-        assert seen.code == 0, seen.stderr
-        assert insides.waiting(stage.redis)["images"] >= 1
-        assert not large.is_over
-        ended = large.wait(900)
-        assert ended.code in {0, 3}, ended.stderr
-        small_objects = {name: value for name, value in stage.objects().items() if "/FR101/" in name}
-        assert small_objects == paris.objects
-        stage.check_quiet("FR101", "LU000")
-        tally.regions += 2
-        tally.objects += len(small_objects)
-    finally:
-        stage.down()
+def test_a_small_region_that_comes_late_does_not_wait_for_a_large_one(make_stage, paris):
+    stage = make_stage("late", "LU000")
+    stage.make_ready()
+    large = stage.region("LU000")
+    await_that("products of the large region wait", lambda: insides.waiting(stage.redis)["images"] >= 3, 300)
+    small = stage.region("FR101").wait(300)
+    assert small.code == 0, small.stderr
+    assert insides.waiting(stage.redis)["images"] >= 1
+    assert not large.is_over
+    ended = large.wait(900)
+    assert ended.code in {0, 3}, ended.stderr
+    of_paris = {name: value for name, value in stage.objects().items() if "/FR101/" in name}
+    assert of_paris == paris.objects
+    stage.check_quiet("FR101", "LU000")
+    stage.tally.regions += 2
+    stage.tally.objects += len(of_paris)
+    stage.down()
 
 
 def test_a_task_that_kills_its_worker_each_time_is_given_up_and_taken_up_again(stage, paris):
