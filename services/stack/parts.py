@@ -139,7 +139,8 @@ def _redis(access: Access, folders: Folders) -> Part:
         f'dir "{folders.redis}"\n'
         "daemonize no\n"
         # A ledger that forgets, or that throws entries out when memory is short, would lie.
-        "appendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\n",
+        # Snapshots would be of no use beside the append-only file, and one that fails stops every write.
+        'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory-policy noeviction\n',
     )
     return Part("redis", [binary, str(config)], f"127.0.0.1:{access.redis_port}", group="broker")
 
