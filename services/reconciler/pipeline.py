@@ -36,22 +36,20 @@ class Reconciler:
     def _put_back_lost(self) -> int:
         """Messages that a worker took and that no worker has any more: it was killed, or lost Redis."""
         taken = in_hand(self.client)
-        held = {letter.tag: self._is_held(letter.id) for letter in taken}
+        unheld = [letter.tag for letter in taken if not self._is_held(letter.id)]
         now = self.clock()
         # A worker may just be about to begin, or to acknowledge; so may one that was cut off for a while.
-        self._unheld = {tag: self._unheld.get(tag, now) for tag, is_held in held.items() if is_held is False}
+        self._unheld = {tag: self._unheld.get(tag, now) for tag in unheld}
         lost = [tag for tag, since in self._unheld.items() if now - since >= self.lease_s]
         if lost:
             put_back(self.app, lost)
             log.warning("messages put back", count=len(lost))
         return len(lost)
 
-    def _is_held(self, message_id: str) -> bool | None:
-        """Whether the task of a message is in that message's hands; None when it is none of ours."""
+    def _is_held(self, message_id: str) -> bool:
+        """Whether the task of a message is in that message's hands."""
         asked = read_message_id(message_id)
-        if asked is None:
-            return None
-        return self.ledger.holder(asked.region, asked.kind, asked.task) == message_id
+        return asked is not None and self.ledger.holder(asked.region, asked.kind, asked.task) == message_id
 
     def _send_again(self) -> int:
         """Tasks whose message is lost, was never sent, or was put off until now."""

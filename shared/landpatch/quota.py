@@ -11,19 +11,22 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from threading import Lock, Thread
 from typing import cast
 
 import redis
 
 from landpatch.connection import open_redis
-from landpatch.errors import TransientError
+from landpatch.errors import InfrastructureError, TransientError
 from landpatch.settings import Settings
 
-LEASE_S = 180
-"""A connection of a worker that was killed is free again after this time; no request may take longer."""
+LEASE_S = 30
+"""A connection of a worker that was killed is free again after this time; one that lives renews it."""
+_RENEWALS = 3
+"""In the time of one lease."""
 _LONGEST_WAIT_S = 1800
 EXHAUSTED_BYTES_PER_S = 1_000_000
 """On the one connection that is left when the volume of 30 days is used up."""
@@ -64,6 +67,15 @@ return {0, exhausted}
 
 _HOLD = """
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
+"""
+
+_RENEW = """
+local time = redis.call('TIME')
+local ends = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+for i = 2, #ARGV do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) then redis.call('ZADD', KEYS[1], ends, ARGV[i]) end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
 
 
@@ -112,6 +124,10 @@ class Governor:
         self._keys = [f"landpatch:quota:{{{account}}}:{name}" for name in names]
         self._acquire = client.register_script(_ACQUIRE)
         self._hold = client.register_script(_HOLD)
+        self._renew = client.register_script(_RENEW)
+        self._held: set[str] = set()
+        self._renewing: Thread | None = None
+        self._lock = Lock()
 
     @contextmanager
     def request(self, size: int) -> Iterator[float]:
@@ -122,10 +138,31 @@ class Governor:
         """
         token = uuid.uuid4().hex
         exhausted = self._wait(token, size)
+        self._begin_to_renew(token)
         try:
             yield EXHAUSTED_BYTES_PER_S if exhausted else self.quota.connection_bytes_per_s
         finally:
+            with self._lock:
+                self._held.discard(token)
             self._client.zrem(self._keys[0], token)
+
+    def _begin_to_renew(self, token: str) -> None:
+        with self._lock:
+            self._held.add(token)
+            if self._renewing is None:
+                self._renewing = Thread(target=self._keep_renewing, name="quota", daemon=True)
+                self._renewing.start()
+
+    def _keep_renewing(self) -> None:
+        """As long as the process lives."""
+        while True:
+            time.sleep(self._lease_ms / 1000 / _RENEWALS)
+            with self._lock:
+                held = list(self._held)
+            if held:
+                # When Redis is away, the next time is soon enough.
+                with suppress(InfrastructureError, redis.RedisError):
+                    self._renew(keys=self._keys[:1], args=[self._lease_ms, *held])
 
     def _wait(self, token: str, size: int) -> bool:
         quota = self.quota

@@ -105,6 +105,17 @@ def test_the_connections_of_a_worker_that_was_killed_are_free_when_its_leases_en
     assert govern().left().connections == 4
 
 
+def test_a_connection_that_is_used_for_long_stays_taken(govern, redis_url):
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    governor = Governor(client, "account", QUOTA, lease_s=0.6)
+    with governor.request(0):
+        begin = time.monotonic()
+        while time.monotonic() - begin < 2:
+            assert govern().left().connections == 3
+            time.sleep(0.05)
+    assert govern().left().connections == 4
+
+
 def test_a_connection_is_given_back_when_its_request_fails(govern):
     governor = govern()
     with pytest.raises(ZeroDivisionError), governor.request(0):
