@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from landpatch.errors import ConfigurationError, PermanentError, TransientError
-from landpatch.quota import LEASE_S, Governor, open_governor
+from landpatch.quota import Governor, open_governor
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.settings import Settings
 from landpatch.storage import make_s3_client, translate
@@ -34,6 +34,7 @@ TRIES = 5
 _PIECE_BYTES = 262_144
 _REFUSALS = {429, 498, 503}
 _LONGEST_WAIT_S = 600
+_LONGEST_REQUEST_S = 120
 
 NATIVE_SIZE_M = {
     "B1": 60, "B2": 10, "B3": 10, "B4": 10, "B5": 20, "B6": 20, "B7": 20,
@@ -198,14 +199,14 @@ def _as_transient(error: Exception, what: str) -> Exception:
 
 
 def _read_paced(body: "StreamingBody", length: int, bytes_per_s: float, name: str) -> bytes:
-    """Read a body no faster than allowed. Raises TransientError when it takes longer than a lease lasts."""
+    """Read a body no faster than allowed. Raises TransientError when it takes too long."""
     pieces: list[bytes] = []
     begin, size = time.monotonic(), 0
     while size < length and (piece := body.read(min(_PIECE_BYTES, length - size))):
         pieces.append(piece)
         size += len(piece)
         took_s = time.monotonic() - begin
-        if took_s > LEASE_S - 60:
+        if took_s > _LONGEST_REQUEST_S:
             raise TransientError(f"{name}: {size} of {length} bytes in {took_s:.0f} s")
         if (early_s := size / bytes_per_s - took_s) > 0.001:
             time.sleep(early_s)
