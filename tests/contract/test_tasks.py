@@ -49,18 +49,18 @@ class World:
         self.ledger.add_labels(REGION, self.run, [self.message(block) for block in (*blocks, 99)])
         self.ledger.claim(REGION, self.run, "labels", 3600)
 
-    def worker(self, concurrency=2):
+    def worker(self, lease_s=LEASE_S):
         return subprocess.Popen(
             [
                 sys.executable, "-m", "celery", "-A", "tests.contract.toy_worker", "worker",
-                "--queues", "labels", "--concurrency", str(concurrency), "--loglevel", "WARNING",
+                "--queues", "labels", "--concurrency", "2", "--loglevel", "WARNING",
                 "--without-gossip", "--without-mingle",
             ],
             cwd=ROOT,
             env=os.environ
             | {
                 "LANDPATCH_REDIS_URL": self.url,
-                "LANDPATCH_LEASE_S": str(LEASE_S),
+                "LANDPATCH_LEASE_S": str(lease_s),
                 "LANDPATCH_RETRY_S": "0.3",
                 "TOY_NOTES": str(self.notes),
                 "REMAP_SIGTERM": "SIGQUIT",
@@ -180,6 +180,18 @@ def test_a_message_in_the_hands_of_a_worker_that_was_killed_is_put_back(world):
         second.terminate()
         second.wait(30)
     assert world.begun(toys.SLOW) == 2
+
+
+def test_a_message_whose_process_dies_goes_back_at_once_when_its_worker_lives(world):
+    world.add(toys.KILLED_ONCE)
+    worker = world.worker(lease_s=3600)
+    try:
+        send(world.message(toys.KILLED_ONCE))
+        world.wait_until_over(toys.KILLED_ONCE)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    assert world.begun(toys.KILLED_ONCE) == 2
 
 
 def children(pid):
