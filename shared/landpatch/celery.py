@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 from landpatch.broker import PRIORITIES
 from landpatch.connection import NO_REDIS
 from landpatch.errors import ConfigurationError, InfrastructureError
+from landpatch.gdal import restrict_drivers
 from landpatch.ledger import KINDS, Kind, Ledger, Overdue
 from landpatch.messages import (
     AdvanceRegion,
@@ -56,6 +57,7 @@ def count_workers(settings: Settings, queue: str) -> int:
 
 def make_app(name: str, settings: Settings | None = None) -> Celery:
     """A Celery app of this system. Raises ConfigurationError when no Redis is named."""
+    restrict_drivers()
     settings = settings or load_settings()
     if settings.redis_url is None:
         raise ConfigurationError(NO_REDIS)

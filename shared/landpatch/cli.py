@@ -17,6 +17,7 @@ from landpatch.celery import count_workers
 from landpatch.composite import Method
 from landpatch.errors import ConfigurationError, LandpatchError, RequestError
 from landpatch.forecast import Forecast
+from landpatch.gdal import restrict_drivers
 from landpatch.grid import Cover
 from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.ledger import open_ledger
@@ -58,6 +59,7 @@ def _one_line(command: Callable[P, None]) -> Callable[P, None]:
 def main() -> None:
     """Build land-cover training sets: Sentinel-2 images with CLC+ labels, for any NUTS3 region."""
     configure_logging()
+    restrict_drivers()
 
 
 def _settings(embedded: bool = True) -> Settings:

@@ -2,10 +2,14 @@
 
 import hashlib
 import io
+import math
+import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +22,22 @@ from rasterio.transform import from_origin
 from landpatch import __version__
 from landpatch.composite import Observation
 from landpatch.errors import PermanentError
-from landpatch.gdal import gdal_env
+from landpatch.gdal import MAX_BLOCK_PIXELS, gdal_env
 from landpatch.grid import CRS as GRID_CRS
 from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
-from landpatch.radiometry import BANDS, REFLECTANCE_BANDS
+from landpatch.radiometry import BANDS, CLEAR, REFLECTANCE_BANDS
 
 LABEL_CLASSES = tuple(range(12))
 """0 no label, 1 to 11 as in CLC+ Backbone."""
 _SHAPE = (PATCH_SIZE_PX, PATCH_SIZE_PX)
 _TAG_PREFIX = "LANDPATCH_"
+_NPY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<length>[\x00-\xff]{2})"
+    rb"(?P<header>\{'descr': '(?P<dtype>[|<][uif][1248])', 'fortran_order': False,"
+    rb" 'shape': \((?P<shape>\d{1,9}(, \d{1,9}){0,3})\), \} *\n)",
+    re.DOTALL,
+)
+"""Source: numpy.lib.format, version 1.0; as numpy writes it."""
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -136,17 +147,29 @@ def encode_label(classes: NDArray[np.uint8]) -> bytes:
 
 def decode_label(data: bytes, name: str) -> NDArray[np.uint8]:
     """Read a label and check it; raises PermanentError that says what differs."""
-    if not data.startswith(b"\x93NUMPY"):
-        raise PermanentError(f"{name}.npy: not an array")
-    try:
-        classes = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise PermanentError(f"{name}.npy: not an array: {error}") from error
-    if classes.shape != _SHAPE or classes.dtype != np.uint8 or not classes.flags.c_contiguous:
-        raise PermanentError(f"{name}.npy: {classes.dtype} {classes.shape} is not uint8 {_SHAPE}")
+    classes = _read_array(data, np.dtype("uint8"), _SHAPE, f"{name}.npy")
     if classes.max() > LABEL_CLASSES[-1]:
         raise PermanentError(f"{name}.npy: class {classes.max()} is unknown")
-    return np.asarray(classes, dtype=np.uint8)
+    return classes.astype("uint8", copy=False)
+
+
+def _read_array(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], what: str) -> NDArray[Any]:
+    """The array of an .npy file that has to be of one kind.
+
+    numpy's own reader takes memory for whatever shape a file claims, and evaluates its header.
+    """
+    found = _NPY_HEADER.match(data)
+    if found is None:
+        raise PermanentError(f"{what}: not an array of numbers in C order")
+    claimed = found["shape"].decode()
+    if found["dtype"].decode() != dtype.str or claimed != ", ".join(map(str, shape)):
+        raise PermanentError(f"{what}: {found['dtype'].decode()} ({claimed}) is not {dtype} {shape}")
+    if int.from_bytes(found["length"], "little") != len(found["header"]):
+        raise PermanentError(f"{what}: its header is not as long as it says")
+    size = len(data) - found.end()
+    if size != dtype.itemsize * math.prod(shape):
+        raise PermanentError(f"{what}: {size} bytes are not those of {dtype} {shape}")
+    return np.frombuffer(data, dtype, offset=found.end()).reshape(shape)
 
 
 def encode_observation(observation: Observation) -> bytes:
@@ -158,17 +181,30 @@ def encode_observation(observation: Observation) -> bytes:
 
 def decode_observation(data: bytes, scene_id: str) -> Observation:
     """Read an observation; raises PermanentError when it is not one."""
+    what = f"observation of {scene_id}"
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            observation = Observation(scene_id, arrays["reflectance"], arrays["clarity"])
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise PermanentError(f"observation of {scene_id}: broken: {error}") from error
-    if (
-        observation.reflectance.shape != (len(REFLECTANCE_BANDS), *_SHAPE)
-        or observation.clarity.shape != _SHAPE
-    ):
-        raise PermanentError(f"observation of {scene_id}: has another shape")
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            reflectance, clarity = (
+                _read_member(members, f"{name}.npy", len(data), what) for name in ("reflectance", "clarity")
+            )
+    except (zipfile.BadZipFile, EOFError, OSError, KeyError, ValueError, RuntimeError, struct.error) as error:
+        raise PermanentError(f"{what}: broken: {error}") from error
+    observation = Observation(
+        scene_id,
+        _read_array(reflectance, np.dtype("float64"), (len(REFLECTANCE_BANDS), *_SHAPE), what),
+        _read_array(clarity, np.dtype("uint8"), _SHAPE, what),
+    )
+    if not np.isfinite(observation.reflectance).all() or observation.clarity.max() > CLEAR:
+        raise PermanentError(f"{what}: holds values that none has")
     return observation
+
+
+def _read_member(members: zipfile.ZipFile, name: str, most: int, what: str) -> bytes:
+    """A member as `encode_observation` writes it: not packed, so no larger than the whole."""
+    member = members.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size > most:
+        raise PermanentError(f"{what}: {name} is packed")
+    return members.read(member)
 
 
 def decode_class_raster(data: bytes, width: int, height: int, what: str) -> NDArray[np.uint8]:
@@ -188,6 +224,9 @@ def decode_class_raster(data: bytes, width: int, height: int, what: str) -> NDAr
                 )
             if raster.dtypes[0] != "uint8":
                 raise PermanentError(f"{what}: pixels are {raster.dtypes[0]}, not uint8")
+            rows, columns = raster.block_shapes[0]
+            if rows * columns > max(width * height, MAX_BLOCK_PIXELS):
+                raise PermanentError(f"{what}: blocks of {columns} x {rows} pixels")
             classes: NDArray[np.uint8] = raster.read(1)
     except RasterioError as error:
         raise PermanentError(f"{what}: not a whole TIFF: {error}") from error

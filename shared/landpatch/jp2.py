@@ -17,6 +17,12 @@ HEAD_BYTES = 16_384
 """What is read of a file to know where its tiles lie: genuine files need some 3 kB."""
 SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 MAX_TILES = 4096
+MAX_TILE_PIXELS = 2**25
+"""A decoder holds a tile whole; genuine ones have a million, and a 20 m band in one tile would pass."""
+MAX_PARTS = 4 * MAX_TILES
+"""Of a file; genuine ones have one a tile, and each may be looked for with a request of its own."""
+_SIZ_BYTES = 41
+"""Length of the SIZ segment of one band."""
 _SOC, _SIZ, _TLM, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF55, 0xFF90, 0xFF93, 0xFFD9
 SOT_BYTES = 12
 _SMALLEST_PART = SOT_BYTES + 2
@@ -138,19 +144,22 @@ def _parse_main_header(data: bytes, begin: int, end: int) -> Head:
 
 def _parse_size(data: bytes, offset: int) -> tuple[Tiling, int]:
     """The SIZ segment; offset: of its length."""
-    _, _, right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, bands = struct.unpack_from(
-        ">HHIIIIIIIIH", data, offset
+    length, _, right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, bands = (
+        struct.unpack_from(">HHIIIIIIIIH", data, offset)
     )
     depth, step_x, step_y = struct.unpack_from(">BBB", data, offset + 38)
     if (left, top, tile_left, tile_top) != (0, 0, 0, 0):
         raise ValueError("its image or tiles do not begin at the origin")
-    if bands != 1 or depth & 0x80 or (step_x, step_y) != (1, 1):
+    if bands != 1 or length != _SIZ_BYTES or depth & 0x80 or (step_x, step_y) != (1, 1):
         raise ValueError(f"{bands} bands, depth byte {depth:#x}")
     if not (right and bottom and tile_width and tile_height):
         raise ValueError("an image or tile without pixels")
     tiling = Tiling(right, bottom, tile_width, tile_height)
     if tiling.count > MAX_TILES:
         raise ValueError(f"{tiling.count} tiles")
+    _, _, width, height = tiling.box(0)
+    if width * height > MAX_TILE_PIXELS:
+        raise ValueError(f"a tile of {width} x {height} pixels")
     return tiling, depth + 1
 
 
@@ -200,6 +209,7 @@ class TileParts:
         self._what = what
         self._spans: dict[int, tuple[Span, ...]] = dict(head.spans or {})
         self._whole = set(self._spans)
+        self._parts = 0
         self._lock = Lock()
         self.walked_to = head.end if head.spans is not None else head.begin
         """Offset up to which the tile-parts are known."""
@@ -234,6 +244,9 @@ class TileParts:
         """Go on by one tile-part, by the 12 bytes that it begins with."""
         most = self._head.end - self.walked_to
         number, length, announced = self._parse(self._read(self.walked_to, min(SOT_BYTES, most)), most)
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise PermanentError(f"{self._what} has more than {MAX_PARTS} tile-parts")
         self._spans[number] = (*self._spans.get(number, ()), (self.walked_to, length))
         self.walked_to += length
         # Where a part does not say how many there are, more may follow up to the end of the file.

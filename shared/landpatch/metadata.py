@@ -25,20 +25,19 @@ def parse_radiometry(xml: bytes, product: str) -> Radiometry:
     """
     try:
         root = fromstring(xml, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise PermanentError(f"{product}: MTD_MSIL2A.xml is not safe XML: {type(error).__name__}") from error
     quantification = _number(root, "BOA_QUANTIFICATION_VALUE", product)
-    offsets = dict.fromkeys(REFLECTANCE_BANDS, 0)
-    listed = root.findall(".//BOA_ADD_OFFSET")
-    for element in listed:
-        band = _BAND_IDS.get(int(_value(element.get("band_id"), product)))
-        if band in offsets:
-            offsets[band] = int(_value(element.text, product))
-    if listed and len(listed) != len(_BAND_IDS):
-        raise PermanentError(f"{product}: {len(listed)} offsets for {len(_BAND_IDS)} bands")
-    if not 1 <= quantification <= 1e6 or any(abs(offset) > 10_000 for offset in offsets.values()):
+    elements = root.findall(".//BOA_ADD_OFFSET")
+    listed = {_whole(element.get("band_id"), product): _whole(element.text, product) for element in elements}
+    if elements and not (listed.keys() == _BAND_IDS.keys() and len(elements) == len(_BAND_IDS)):
+        raise PermanentError(
+            f"{product}: {len(elements)} offsets, not one for each of {len(_BAND_IDS)} bands"
+        )
+    if not 1 <= quantification <= 1e6 or any(abs(offset) > 10_000 for offset in listed.values()):
         raise PermanentError(f"{product}: quantification or offset out of range")
-    return Radiometry(quantification, offsets)
+    named = {_BAND_IDS[number]: offset for number, offset in listed.items()}
+    return Radiometry(quantification, {band: named.get(band, 0) for band in REFLECTANCE_BANDS})
 
 
 def _number(root: Element, tag: str, product: str) -> float:
@@ -52,4 +51,11 @@ def _value(text: str | None, product: str) -> float:
     try:
         return float(text or "")
     except ValueError as error:
-        raise PermanentError(f"{product}: {text!r} in MTD_MSIL2A.xml is not a number") from error
+        raise PermanentError(f"{product}: {(text or '')[:50]!r} in MTD_MSIL2A.xml is not a number") from error
+
+
+def _whole(text: str | None, product: str) -> int:
+    value = _value(text, product)
+    if not value.is_integer():
+        raise PermanentError(f"{product}: {(text or '')[:50]!r} in MTD_MSIL2A.xml is not a whole number")
+    return int(value)

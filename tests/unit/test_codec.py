@@ -1,6 +1,7 @@
 """Files have exactly the profile of the contract, and nothing else is taken for one of ours."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from landpatch.codec import (
 from landpatch.composite import Observation
 from landpatch.errors import PermanentError
 from landpatch.grid import parse_patch
+from tests.memory import measured
 
 PATCH = parse_patch("3757500_2887500_0_12")
 BANDS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12", "NDVI", "NDWI"]
@@ -145,3 +147,42 @@ def test_a_label_answer_is_believed_for_its_bytes_and_shape_only():
     ):
         with pytest.raises(PermanentError, match=why):
             decode_class_raster(wrong, 4, 3, "window")
+
+
+def npy(header):
+    padded = header.encode() + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (9999999, 9999999), }",
+        "{'descr': '|u1', 'fortran_order': True, 'shape': (250, 250), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (250, 250), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (250, 250), 'more': " + "[" * 500 + "}",
+        "{'descr': '|u1', 'fortran_order",
+    ],
+)
+def test_a_header_that_claims_something_else_is_refused_before_memory_is_taken(header):
+    classes = bytes(62_500)
+    members = io.BytesIO()
+    with zipfile.ZipFile(members, "w") as archive:
+        archive.writestr("reflectance.npy", npy(header) + classes)
+        archive.writestr("clarity.npy", npy(header) + classes)
+    with measured() as peak:
+        with pytest.raises(PermanentError, match=r"x\.npy"):
+            decode_label(npy(header) + classes, "x")
+        with pytest.raises(PermanentError, match="observation of x"):
+            decode_observation(members.getvalue(), "x")
+    assert peak.taken < 30 * 2**20
+
+
+def test_a_packed_observation_is_not_unpacked():
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("reflectance.npy", bytes(200 * 2**20))
+        archive.writestr("clarity.npy", b"")
+    with measured() as peak, pytest.raises(PermanentError, match="packed"):
+        decode_observation(bomb.getvalue(), "x")
+    assert peak.taken < 30 * 2**20

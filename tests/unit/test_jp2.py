@@ -171,3 +171,29 @@ def test_a_file_without_a_tile_says_so(genuine):
     )
     with pytest.raises(PermanentError, match="no tile 1"):
         TileParts(short, lambda offset, length: data[offset : offset + length], "band").locate(1)
+
+
+def test_a_file_of_countless_empty_parts_of_a_tile_is_given_up(genuine):
+    data = genuine.read_bytes()[:HEAD_BYTES]
+    size = 400_000_000
+    head = parse_head(data, genuine.stat().st_size, "band")
+    endless = type(head)(head.boxes, head.main_header, head.tiling, head.bits, head.begin, size, None)
+    part = struct.pack(">HHHIBB", 0xFF90, 10, 0, 14, 0, 0)
+    asked = []
+
+    def read(offset, length):
+        asked.append(length)
+        return part
+
+    with pytest.raises(PermanentError, match="more than 16384 tile-parts"):
+        TileParts(endless, read, "band").locate(1)
+    assert len(asked) == 16385
+
+
+@pytest.mark.parametrize("length", [2, 38, 44])
+def test_an_image_size_of_another_length_is_refused(genuine, length):
+    data = genuine.read_bytes()
+    at = data.index(b"\xff\x4f\xff\x51") + 4
+    wrong = data[:at] + struct.pack(">H", length) + data[at + 2 :]
+    with pytest.raises(PermanentError, match="no JP2 file of one band"):
+        parse_head(wrong[:HEAD_BYTES], len(wrong), "product: B9")

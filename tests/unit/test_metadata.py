@@ -62,3 +62,22 @@ ENTITIES = b'<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>'
 def test_what_is_not_such_metadata_is_refused_with_the_product_named(xml):
     with pytest.raises(PermanentError, match="S2X"):
         parse_radiometry(xml, "S2X")
+
+
+def test_an_offset_that_is_listed_twice_does_not_stand_for_one_that_is_missing(data):
+    name = "S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454.SAFE"
+    xml = (data / "sentinel2" / name / "MTD_MSIL2A.xml").read_text()
+    changed = xml.replace('<BOA_ADD_OFFSET band_id="8">', '<BOA_ADD_OFFSET band_id="7">')
+    assert changed != xml
+    with pytest.raises(PermanentError, match="one for each of 13 bands"):
+        parse_radiometry(changed.encode(), name)
+
+
+@pytest.mark.parametrize("offset", ["1e999", "-inf", "nan", "-1000.5", "", "-1000000"])
+def test_an_offset_that_is_no_whole_number_within_range_is_refused(data, offset):
+    name = "S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454.SAFE"
+    xml = (data / "sentinel2" / name / "MTD_MSIL2A.xml").read_text()
+    changed = xml.replace('<BOA_ADD_OFFSET band_id="8">-1000', f'<BOA_ADD_OFFSET band_id="8">{offset}')
+    assert changed != xml
+    with pytest.raises(PermanentError, match=name):
+        parse_radiometry(changed.encode(), name)
