@@ -70,6 +70,10 @@ test-unit: $(READY) ## Run the fast tests: no processes, no network
 chaos: $(READY) ## Build regions while everything is killed, cut and flooded; half an hour: [SEED=1]
 	@LANDPATCH_CHAOS_SEED='$(SEED)' $(BIN)/pytest tests/chaos -m stack -s
 
+.PHONY: fuzz
+fuzz: $(READY) ## Break what comes from outside in ever new ways, for longer than the tests do: [EXAMPLES=5000]
+	@LANDPATCH_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/pytest tests/fuzz --timeout=0
+
 .PHONY: bench
 bench: $(READY) ## Run the benchmarks, as a table and as JSON: [BENCH="sparse encode"]
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -2,8 +2,9 @@
 
 import io
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,8 @@ import shapely
 import yaml
 from pyproj import CRS
 
+from landpatch.codec import LABEL_CLASSES
+from landpatch.errors import PermanentError
 from landpatch.grid import CRS as GRID_CRS
 from landpatch.grid import Patch, parse_patch, patch_boxes
 from landpatch.radiometry import BANDS
@@ -168,10 +171,14 @@ def _flatten(row: PatchRow) -> dict[str, object]:
 def read_patches(data: bytes) -> dict[str, PatchRow]:
     """Read `patches.parquet` back, by patch name.
 
-    Raises ValueError (or pyarrow's subclass of it) when it is not such a file.
+    Raises PermanentError when it is not such a file.
     """
-    table = pq.read_table(pa.BufferReader(data), columns=_SCHEMA.names)
-    return {record["patch"]: _unflatten(record) for record in table.to_pylist()}
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=_SCHEMA.names).cast(_SCHEMA)
+        rows = [_unflatten(record) for record in table.to_pylist()]
+        return {parse_patch(row.patch).name: row for row in rows}
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise PermanentError(f"patches.parquet cannot be read: {str(error)[:200]}") from error
 
 
 def _unflatten(record: dict[str, object]) -> PatchRow:
@@ -196,7 +203,22 @@ def _unflatten(record: dict[str, object]) -> PatchRow:
             **{name: fact(f"label_{name}") for name in ("size", "etag", "sha256", "edition", "pixels")}  # type: ignore[arg-type]
         )
     texts = {name: str(record[name] or "") for name in ("patch", "state", "reason", "label_reason")}
+    if not _is_whole(image, 2 * len(BANDS)) or not _is_whole(label, len(LABEL_CLASSES)):
+        raise ValueError(f"the row of {texts['patch']!r} lacks something")
     return PatchRow(image=image, label=label, **texts)
+
+
+def _is_whole(facts: ImageFacts | LabelFacts | None, numbers: int) -> bool:
+    """Whether facts have all their values, and as many numbers as there are bands or classes."""
+    if facts is None:
+        return True
+    values = [getattr(facts, field.name) for field in fields(facts)]
+    if None in values or any(isinstance(value, tuple) and None in value for value in values):
+        return False
+    if isinstance(facts, LabelFacts):
+        return len(facts.pixels) == numbers
+    moments = (*facts.band_mean, *facts.band_var)
+    return len(moments) == numbers and len(facts.band_mean) == len(BANDS) and all(map(math.isfinite, moments))
 
 
 def build_normalization(rows: Sequence[PatchRow], source: str | None = None) -> bytes:

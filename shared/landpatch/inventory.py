@@ -65,7 +65,7 @@ def _read_last_index(store: Store, layout: RegionLayout) -> dict[str, PatchRow]:
         return {}
     try:
         return read_patches(data)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except PermanentError as error:
         log.warning("the last index cannot be read; every object is checked", reason=str(error))
         return {}
 
@@ -118,8 +118,10 @@ def describe_image(data: bytes, name: str, etag: str) -> ImageFacts:
     """Decode, check and describe an image; raises PermanentError."""
     image = decode_image(data, parse_patch(name))
     tags = image.tags
+    with np.errstate(over="ignore"):
+        band_mean, band_var = image.bands.mean(axis=(1, 2)), image.bands.var(axis=(1, 2))
     try:
-        return ImageFacts(
+        facts = ImageFacts(
             size=len(data),
             etag=etag,
             sha256=sha256(data),
@@ -130,11 +132,16 @@ def describe_image(data: bytes, name: str, etag: str) -> ImageFacts:
             dates=tuple(tags["SENSING_DATES"].split(",")),
             baselines=tuple(tags["BASELINES"].split(",")),
             shares=tuple(float(share) for share in tags["SHARES"].split(",")),
-            band_mean=tuple(image.bands.mean(axis=(1, 2)).tolist()),
-            band_var=tuple(image.bands.var(axis=(1, 2)).tolist()),
+            band_mean=tuple(band_mean.tolist()),
+            band_var=tuple(band_var.tolist()),
         )
     except (KeyError, ValueError) as error:
         raise PermanentError(f"{name}.tif: tag missing or wrong: {error}") from error
+    if not np.isfinite(facts.band_var).all():
+        raise PermanentError(f"{name}.tif: holds values that no reflectance has")
+    if not all(0 <= share <= 1 for share in (facts.valid_fraction, facts.clear_fraction, *facts.shares)):
+        raise PermanentError(f"{name}.tif: a fraction in its tags is none")
+    return facts
 
 
 def describe_label(data: bytes, name: str, etag: str) -> LabelFacts:

@@ -5,10 +5,12 @@ of a region; `kind` and `task` name it in the ledger.
 """
 
 import json
-from datetime import date, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from datetime import date
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -24,11 +26,19 @@ from landpatch.grid import Cover, parse_patch
 from landpatch.layout import NUTS3_PATTERN
 
 MAX_PATCHES = 20_000
+MAX_EARLIER = 100
+"""Scenes of a patch."""
+MAX_EARLIER_IN_ALL = 200_000
+"""Scenes of all patches of a message, which some 250 bytes name each."""
 
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")]
 Nuts3 = Annotated[str, StringConstraints(pattern=f"^(?:{NUTS3_PATTERN.pattern})$")]
 Recipe = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 SceneId = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{8,64}$")]
+Year = Annotated[int, Field(ge=2015, le=2100)]
+"""Of images."""
+Edition = Annotated[int, Field(ge=2000, le=2100)]
+"""Of CLC+ Backbone."""
 PatchName = Annotated[str, StringConstraints(pattern=r"^-?\d{1,8}_-?\d{1,8}_\d{1,6}_\d{1,8}$")]
 
 
@@ -48,8 +58,8 @@ class RegionRequest(Message):
     """What a user asks for."""
 
     nuts: Nuts3
-    year: int = Field(ge=2015, le=2100)
-    label_year: int | None = Field(None, ge=2000, le=2100)
+    year: Year
+    label_year: Edition | None = None
     """Edition of CLC+ Backbone; None: images only."""
     max_cloud: float = Field(30.0, ge=0, le=100)
     """Percent of the whole product."""
@@ -59,6 +69,12 @@ class RegionRequest(Message):
     """Last day of sensing."""
     cover: Cover = "intersects"
     composite: Method = "best"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start > self.end:
+            raise ValueError("starts after its end")
+        return self
 
     @property
     def key(self) -> str:
@@ -93,7 +109,7 @@ class RoundMessage(Message):
     run: RunId
     """Names one building of the region; messages of an older one are dropped."""
     nuts: Nuts3
-    year: int = Field(ge=2015, le=2100)
+    year: Year
     round: int = Field(ge=0, le=100)
 
     @property
@@ -121,8 +137,8 @@ class SceneRef(MessagePart):
     id: SceneId
     name: Annotated[str, StringConstraints(pattern=r"^S2[A-D]_MSIL2A_[A-Z0-9_]{40,80}(\.SAFE)?$")]
     s3_path: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,500}$")]
-    sensed: datetime
-    baseline: tuple[int, int]
+    sensed: AwareDatetime
+    baseline: tuple[Annotated[int, Field(ge=0, le=99)], Annotated[int, Field(ge=0, le=99)]]
 
     @field_validator("s3_path")
     @classmethod
@@ -136,7 +152,7 @@ class PatchWork(MessagePart):
     """A patch, and the scenes whose observations of it are kept already, the first choice first."""
 
     name: PatchName
-    earlier: tuple[SceneRef, ...] = ()
+    earlier: tuple[SceneRef, ...] = Field((), max_length=MAX_EARLIER)
 
     @model_validator(mode="before")
     @classmethod
@@ -154,6 +170,17 @@ class PatchWork(MessagePart):
         return parse_patch(name).name
 
 
+def _bound_scenes(patches: tuple[PatchWork, ...]) -> tuple[PatchWork, ...]:
+    if sum(len(work.earlier) for work in patches) > MAX_EARLIER_IN_ALL:
+        raise ValueError(f"more than {MAX_EARLIER_IN_ALL} scenes in all")
+    return patches
+
+
+Works = Annotated[
+    tuple[PatchWork, ...], Field(min_length=1, max_length=MAX_PATCHES), AfterValidator(_bound_scenes)
+]
+
+
 class CutScene(RoundMessage):
     """To an image worker: cut these patches out of one product."""
 
@@ -162,7 +189,7 @@ class CutScene(RoundMessage):
     """What the images depend on; see `RegionRequest.image_recipe`."""
     composite: Method
     scene: SceneRef
-    patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
+    patches: Works
 
     @property
     def task(self) -> str:
@@ -176,8 +203,8 @@ class SettlePatches(RoundMessage):
     kind: ClassVar[Literal["images"]] = "images"
     recipe: Recipe
     composite: Method
-    block: int = Field(ge=0)
-    patches: tuple[PatchWork, ...] = Field(min_length=1, max_length=MAX_PATCHES)
+    block: int = Field(ge=0, le=MAX_PATCHES)
+    patches: Works
 
     @property
     def task(self) -> str:
@@ -189,8 +216,8 @@ class FetchLabels(RoundMessage):
     """To a label worker: the labels of a block of patches."""
 
     kind: ClassVar[Literal["labels"]] = "labels"
-    label_year: int = Field(ge=2000, le=2100)
-    block: int = Field(ge=0)
+    label_year: Edition
+    block: int = Field(ge=0, le=MAX_PATCHES)
     patches: tuple[PatchName, ...] = Field(min_length=1, max_length=MAX_PATCHES)
 
     @property

@@ -56,8 +56,8 @@ def verify_region(store: Store, layout: RegionLayout) -> Verdict:
         raise RequestError(f"{layout.nuts}/{layout.year} has no index; build it with `make region`")
     try:
         rows = sorted(read_patches(data).values(), key=lambda row: row.patch)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise PermanentError(f"{layout.patches} cannot be read: {error}") from error
+    except PermanentError as error:
+        raise PermanentError(f"{layout.images}: {error}") from error
     faults = list(_check_indexes(store, layout, rows))
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda row: _check_pair(store, layout, row), rows))

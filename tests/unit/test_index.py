@@ -11,6 +11,7 @@ import pytest
 import yaml
 from shapely.geometry import box
 
+from landpatch.errors import PermanentError
 from landpatch.index import (
     ImageFacts,
     LabelFacts,
@@ -158,8 +159,8 @@ def test_a_number_keeps_every_digit():
 @pytest.mark.parametrize(
     "data", [b"", b"PAR1", b"not parquet at all", build_patches(ROWS)[:-20], build_filename2bbox(ROWS)]
 )
-def test_what_is_not_such_a_file_is_a_value_error(data):
-    with pytest.raises(ValueError, match=r"."):
+def test_what_is_not_such_a_file_is_refused(data):
+    with pytest.raises(PermanentError, match=r"patches\.parquet"):
         read_patches(data)
 
 

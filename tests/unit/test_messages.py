@@ -235,3 +235,51 @@ def test_two_images_have_one_recipe_just_when_days_cloud_and_composite_are_the_s
     facts = [(asked.start, asked.end, asked.max_cloud, asked.composite) for asked in (one, other)]
     assert (one.image_recipe("cdse") == other.image_recipe("cdse")) == (facts[0] == facts[1])
     assert one.image_recipe("cdse") != one.image_recipe("sandbox")
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "value"),
+    [
+        (MESSAGES[0], "run", ""),
+        (MESSAGES[0], "run", "x" * 41),
+        (MESSAGES[0], "run", "FR101/2021"),
+        (MESSAGES[1], "run", "a b"),
+        (MESSAGES[1], "year", 1),
+        (MESSAGES[1], "year", 3000),
+        (MESSAGES[1], "round", -1),
+        (MESSAGES[1], "round", 101),
+        (MESSAGES[2], "recipe", "x" * 501),
+        (MESSAGES[3], "block", -1),
+        (MESSAGES[4], "block", MAX_PATCHES + 1),
+        (MESSAGES[4], "label_year", 1999),
+        (MESSAGES[4], "label_year", 10**400),
+    ],
+)
+def test_a_field_out_of_bounds_is_refused(message, field, value):
+    with pytest.raises(ValidationError, match=field):
+        type(message).model_validate(message.model_dump() | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("sensed", "2021-06-01T10:50:31"), ("baseline", [5, 100]), ("baseline", [-1, 0])],
+)
+def test_a_scene_whose_time_or_baseline_cannot_be_compared_is_refused(field, value):
+    with pytest.raises(ValidationError, match=field):
+        SceneRef.model_validate(SCENE.model_dump() | {field: value})
+
+
+def test_a_message_names_no_more_scenes_than_a_run_can_have():
+    fields = MESSAGES[2].model_dump(mode="json")
+    scene = fields["scene"]
+    with pytest.raises(ValidationError, match="earlier"):
+        CutScene.model_validate(fields | {"patches": [{"name": "0_0_0_0", "earlier": [scene] * 101}]})
+    patches = [{"name": "0_0_0_0", "earlier": [scene] * 100}] * 2001
+    with pytest.raises(ValidationError, match="200000 scenes"):
+        CutScene.model_validate(fields | {"patches": patches})
+    assert len(CutScene.model_validate(fields | {"patches": patches[:2000]}).patches) == 2000
+
+
+def test_a_request_that_ends_before_it_starts_is_refused():
+    with pytest.raises(ValidationError, match="starts after its end"):
+        RegionRequest.model_validate(REQUEST.model_dump() | {"start": date(2021, 10, 1)})

@@ -69,7 +69,7 @@ def _raise_error(body: bytes, what: str) -> None:
         error = json.loads(body)["error"]
         code = int(error["code"])
         details = " ".join(map(str, error.get("details", [])))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return
     if code >= 500:
         raise OverloadedError(f"{what}: the label service failed: {body[:200]!r}")

@@ -16,6 +16,12 @@ from landpatch.errors import PermanentError, RequestError, TransientError
 from landpatch.sources.http import fetch
 
 MAX_BYTES = 400_000_000
+MAX_AREA_M2 = 1.2e11
+"""The largest region, SE332, has 1.06e11."""
+MAX_BOX_M2 = 2e12
+"""Of the rectangle around a region, whose cells are all looked at; that of NO0B2 is the largest, 3e11."""
+UNREADABLE = (ShapelyError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What a geometry may be refused with that comes from outside."""
 
 
 Boundaries = Mapping[str, dict[str, Any]]
@@ -68,13 +74,15 @@ def pick_region(boundaries: Boundaries, nuts: str) -> Region:
         boundary = shape(feature["geometry"])
         properties = feature.get("properties")
         name = str(properties.get("NAME_LATN", nuts)) if isinstance(properties, dict) else nuts
-    except (ShapelyError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not boundary.is_valid:
+            boundary = shapely.make_valid(boundary, method="structure", keep_collapsed=False)
+    except UNREADABLE as error:
         raise PermanentError(f"the boundary of {nuts} cannot be read") from error
-    if not boundary.is_valid:
-        boundary = shapely.make_valid(boundary, method="structure", keep_collapsed=False)
     if not isinstance(boundary, Polygon | MultiPolygon) or boundary.area < 1:
         raise PermanentError(f"the boundary of {nuts} is no polygon")
     xmin, ymin, xmax, ymax = boundary.bounds
     if not (1000 < xmin < xmax < 1.2e7 and 1000 < ymin < ymax < 8e6):
         raise PermanentError(f"the boundary of {nuts} is not in EPSG:3035 metres")
+    if boundary.area > MAX_AREA_M2 or (xmax - xmin) * (ymax - ymin) > MAX_BOX_M2:
+        raise PermanentError(f"the boundary of {nuts} is larger than any region's")
     return Region(nuts, name, boundary)

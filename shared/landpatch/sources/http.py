@@ -51,6 +51,8 @@ def fetch(
         raise TransientError(f"{what} cannot be reached: {type(error).__name__}") from error
     except (HTTPError, OSError) as error:
         raise TransientError(f"{what} broke off: {type(error).__name__}") from error
+    except UnicodeError as error:
+        raise PermanentError(f"{what} sent headers that cannot be read") from error
     if status in _TRANSIENT:
         failure = OverloadedError if status in _OVERLOADED else TransientError
         raise failure(f"{what} answered {status}")
@@ -59,6 +61,6 @@ def fetch(
         raise refusal(f"{what} answered {status}: {body[:200]!r}")
     if len(body) > max_bytes:
         raise PermanentError(f"{what} sent more than {max_bytes} bytes")
-    if announced and not encoded and int(announced) != len(body):
+    if announced and announced.isdecimal() and not encoded and int(announced) != len(body):
         raise TransientError(f"{what} sent {len(body)} of {announced} bytes")
     return bytes(body)

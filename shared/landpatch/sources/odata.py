@@ -15,13 +15,13 @@ import numpy as np
 import requests
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from landpatch.coverage import Scene
 from landpatch.errors import ConfigurationError, PermanentError
 from landpatch.grid import Patch, patch_boxes, to_lonlat
+from landpatch.sources.gisco import UNREADABLE
 from landpatch.sources.http import fetch
 
 PAGE_SIZE = 1000
@@ -29,6 +29,8 @@ MAX_PAGES = 100
 MAX_PAGE_BYTES = 100_000_000
 _WHAT = "the catalogue (LANDPATCH_ODATA_URL)"
 _PATH = re.compile(r"[A-Za-z0-9_./-]{1,500}")
+_POLYGON = re.compile(r"(MULTI)?POLYGON\b", re.IGNORECASE)
+"""Nothing else is a footprint; a collection may be nested deeper than a parser can go."""
 _NAME = re.compile(
     r"(?P<platform>S2[A-D])_MSIL2A_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\d{2}[A-Z]{3})"
     r"_\d{8}T\d{6}\.SAFE"
@@ -47,8 +49,8 @@ class _Product(BaseModel):
     name: str = Field(alias="Name", max_length=200)
     s3_path: str | None = Field(None, alias="S3Path", max_length=500)
     online: bool = Field(alias="Online")
-    size: int | None = Field(0, alias="ContentLength")
-    footprint: str | None = Field(None, alias="Footprint")
+    size: int | None = Field(0, alias="ContentLength", ge=0, le=10**13)
+    footprint: str | None = Field(None, alias="Footprint", max_length=1_000_000)
     geo_footprint: dict[str, Any] | None = Field(None, alias="GeoFootprint")
     attributes: list[_Attribute] = Field(alias="Attributes")
 
@@ -180,7 +182,7 @@ def _to_scene(product: _Product, max_cloud: float) -> Scene | None:
         match is None
         or isinstance(cloud, bool)
         or not isinstance(cloud, int | float)
-        or not cloud <= max_cloud
+        or not 0 <= cloud <= max_cloud
     ):
         return None
     if not path.startswith("eodata/") or start < 0 or ".." in path.split("/") or not _PATH.fullmatch(path):
@@ -213,11 +215,14 @@ def parse_footprint(geojson: dict[str, Any] | None, wkt: str | None) -> BaseGeom
         if geojson is not None:
             footprint = shape(geojson)
         elif wkt:
-            footprint = shapely.from_wkt(wkt.strip().removeprefix("geography'SRID=4326;").rstrip("'"))
+            text = wkt.strip().removeprefix("geography'SRID=4326;").rstrip("'")
+            if not _POLYGON.match(text):
+                return None
+            footprint = shapely.from_wkt(text)
         else:
             return None
         footprint = shapely.make_valid(shapely.force_2d(footprint))
-    except (ShapelyError, ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         return None
     if not isinstance(footprint, Polygon | MultiPolygon) or footprint.is_empty:
         return None
