@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from landpatch.broker import PRIORITIES
-from landpatch.connection import NO_REDIS
+from landpatch.connection import NO_REDIS, read_tls
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.gdal import restrict_drivers
 from landpatch.ledger import KINDS, Kind, Ledger, Overdue
@@ -63,6 +63,7 @@ def make_app(name: str, settings: Settings | None = None) -> Celery:
         raise ConfigurationError(NO_REDIS)
     app = Celery(name, broker=settings.redis_url.get_secret_value(), set_as_current=False)
     app.conf.update(
+        broker_use_ssl=read_tls(settings) or None,
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import CERT_REQUIRED, SSLError
 from typing import Any
 
 import redis
@@ -29,6 +30,11 @@ def _translated() -> Iterator[None]:
     except AuthenticationError as error:
         raise ConfigurationError("Redis refuses the password in LANDPATCH_REDIS_URL") from error
     except (ConnectionError, TimeoutError) as error:
+        if isinstance(error.__context__, SSLError):
+            raise ConfigurationError(
+                f"Redis (LANDPATCH_REDIS_URL) is not trusted: {error.__context__.reason};"
+                " LANDPATCH_REDIS_CA_FILE names who signs its certificate"
+            ) from error
         raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
     except ResponseError as error:
         for code, what in _UNABLE.items():
@@ -51,6 +57,14 @@ def execute(pipe: Pipeline) -> list[Any]:
         return pipe.execute()
 
 
+def read_tls(settings: Settings) -> dict[str, Any]:
+    """How to check the certificate of a `rediss://` server, as redis-py and kombu are told; else empty."""
+    if settings.redis_url is None or not settings.redis_url.get_secret_value().startswith("rediss://"):
+        return {}
+    authorities = str(settings.redis_ca_file) if settings.redis_ca_file else None
+    return {"ssl_cert_reqs": CERT_REQUIRED, "ssl_check_hostname": True, "ssl_ca_certs": authorities}
+
+
 def open_redis(settings: Settings) -> redis.Redis:
     """A client of the Redis that all workers share; its lost connections are InfrastructureError.
 
@@ -65,6 +79,7 @@ def open_redis(settings: Settings) -> redis.Redis:
             socket_timeout=30,
             socket_connect_timeout=10,
             health_check_interval=30,
+            **read_tls(settings),
         )
     except ValueError:
         raise ConfigurationError("LANDPATCH_REDIS_URL is not a redis:// URL") from None

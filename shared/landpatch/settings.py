@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, FilePath, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from landpatch.errors import ConfigurationError
@@ -60,6 +61,9 @@ class Settings(BaseSettings):
         alias="LANDPATCH_NUTS_URL",
     )
     redis_url: SecretStr | None = Field(None, alias="LANDPATCH_REDIS_URL")
+    """`redis://`, or `rediss://` for TLS."""
+    redis_ca_file: FilePath | None = Field(None, alias="LANDPATCH_REDIS_CA_FILE")
+    """Who may have signed the certificate of a `rediss://` server; the system's authorities by default."""
 
     valid_share: float = Field(0.995, alias="LANDPATCH_VALID_SHARE", gt=0, le=1)
     """Share of valid pixels from which on a patch counts as complete."""
@@ -94,6 +98,26 @@ class Settings(BaseSettings):
     @classmethod
     def _check_url(cls, url: str) -> str:
         return _checked_url(url)
+
+    @field_validator("nuts_url")
+    @classmethod
+    def _check_url_or_path(cls, url: str) -> str:
+        return _checked_url(url) if url.startswith(("http://", "https://")) else url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _always_verify(cls, url: SecretStr | None) -> SecretStr | None:
+        try:
+            options = parse_qsl(urlsplit(url.get_secret_value()).query) if url else []
+        except ValueError:
+            # What it says may repeat the password.
+            raise ValueError("is no address") from None
+        if any(name.lower().startswith("ssl") for name, _ in options):
+            raise ValueError(
+                "must not hold ssl options: certificates are always checked, by the authorities in"
+                " LANDPATCH_REDIS_CA_FILE or those of the system"
+            )
+        return url
 
     @field_validator("clcplus_url")
     @classmethod

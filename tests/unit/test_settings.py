@@ -157,3 +157,43 @@ def test_a_prefix_that_could_lead_elsewhere_is_refused(monkeypatch, prefix):
 def test_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
         Settings(_env_file=None).bucket = "other"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "ssl_cert_reqs=none",
+        "ssl_cert_reqs=CERT_NONE",
+        "ssl_check_hostname=false",
+        "db=0&ssl=False",
+        "SSL_CERT_REQS=none",
+    ],
+)
+def test_no_option_turns_the_check_of_certificates_off(monkeypatch, options):
+    monkeypatch.setenv("LANDPATCH_REDIS_URL", f"rediss://:{SECRET}@redis.example.org/0?{options}")
+    with pytest.raises(ConfigurationError, match=r"^wrong setting: LANDPATCH_REDIS_URL: .*always") as refused:
+        load_settings()
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", [f"redis://:{SECRET}@[::1/0", f"redis://:{SECRET}\u2100@redis.example.org/0"])
+def test_an_address_of_redis_that_is_none_is_refused_and_not_repeated(monkeypatch, url):
+    monkeypatch.setenv("LANDPATCH_REDIS_URL", url)
+    with pytest.raises(ConfigurationError, match=r"LANDPATCH_REDIS_URL: .*is no address") as refused:
+        load_settings()
+    assert SECRET not in str(refused.value)
+
+
+def test_authorities_that_are_no_file_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("LANDPATCH_REDIS_CA_FILE", str(tmp_path / "nowhere.pem"))
+    with pytest.raises(ConfigurationError, match="LANDPATCH_REDIS_CA_FILE"):
+        load_settings()
+
+
+def test_credentials_in_the_address_of_the_boundaries_are_refused(monkeypatch):
+    monkeypatch.setenv("LANDPATCH_NUTS_URL", f"https://user:{SECRET}@example.org/nuts.geojson")
+    with pytest.raises(ConfigurationError, match=r"LANDPATCH_NUTS_URL: .*credentials") as refused:
+        load_settings()
+    assert SECRET not in str(refused.value)
+    monkeypatch.setenv("LANDPATCH_NUTS_URL", "tests/data/boundaries.geojson")
+    assert load_settings().nuts_url == "tests/data/boundaries.geojson"
