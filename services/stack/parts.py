@@ -208,9 +208,8 @@ def _metrics(access: Access) -> Part:
 
 def _flower(access: Access, folders: Folders) -> Part:
     command = [
-        sys.executable, "-m", "celery", "-A", "services.dispatcher", "flower",
-        "--address=127.0.0.1", f"--port={access.flower_port}",
-        "--persistent=True", f"--db={folders.state / 'flower.db'}", "--max_tasks=10000",
+        sys.executable, "-m", "services.flower", "--address", LOOPBACK, "--port", str(access.flower_port),
+        "--db", str(folders.state / "flower.db"),
     ]  # fmt: skip
     return Part(
         "flower",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from celery import Celery
+from celery.signals import celeryd_init
 from kombu.exceptions import OperationalError
 
 from landpatch.broker import PRIORITIES
@@ -13,6 +14,7 @@ from landpatch.connection import NO_REDIS, read_tls
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.gdal import restrict_drivers
 from landpatch.ledger import KINDS, Kind, Ledger, Overdue
+from landpatch.log import configure_logging
 from landpatch.messages import (
     AdvanceRegion,
     CutScene,
@@ -53,6 +55,12 @@ def count_workers(settings: Settings, queue: str) -> int:
     inspect = make_app("landpatch.inspector", settings).control.inspect(timeout=1.0)
     answers = inspect.active_queues() or {}
     return sum(any(taken["name"] == queue for taken in queues) for queues in answers.values())
+
+
+@celeryd_init.connect
+def _log_as_the_others(**_: object) -> None:
+    """A worker logs as every other process does."""
+    configure_logging()
 
 
 def make_app(name: str, settings: Settings | None = None) -> Celery:
