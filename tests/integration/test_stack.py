@@ -31,6 +31,16 @@ def marked(state: Path) -> list[psutil.Process]:
     return found
 
 
+def broker_of(state: Path) -> psutil.Process:
+    """The Redis of a stack, which writes its title over its environment, and the mark with it."""
+    (broker,) = (
+        process
+        for process in psutil.process_iter()
+        if process.name() == "redis-server" and process.cwd() == str(state / "redis")
+    )
+    return broker
+
+
 def pid_of(state: Path, name: str) -> int:
     """The process of a part, by what supervisord has written."""
     log = (state / "logs" / "supervisord.log").read_text()
@@ -177,14 +187,17 @@ def test_up_starts_a_part_that_has_died_and_leaves_the_others_alone(tmp_path):
 
 
 def test_everything_listens_on_loopback_only(stack):
-    listening = [
-        connection.laddr.ip
-        for process in marked(stack.state)
+    listening = {
+        connection.laddr
+        for process in [*marked(stack.state), broker_of(stack.state)]
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
-    ]
-    assert listening
-    assert set(listening) == {"127.0.0.1"}
+    }
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    # Each port that has been chosen is seen, so none is looked for in vain.
+    assert {port for _, port in listening} == {
+        port for name, port in stack.access.items() if name.endswith("_port")
+    }
 
 
 def test_down_without_a_stack_says_so(tmp_path):
