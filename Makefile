@@ -79,10 +79,15 @@ bench: $(READY) ## Run the benchmarks, as a table and as JSON: [BENCH="sparse en
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: lint
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style and types, and look dependencies up as `make audit` does
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python scripts/audit.py
+
+.PHONY: audit
+audit: $(READY) ## Look every pinned package up in a database of vulnerabilities: [AUDIT=required]
+	@AUDIT=$(AUDIT) $(BIN)/python scripts/audit.py
 
 .PHONY: lock
 lock: $(READY) ## Pin every dependency with hashes in requirements.lock

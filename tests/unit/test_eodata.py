@@ -122,3 +122,9 @@ def test_the_store_is_not_opened_without_both_credentials(monkeypatch, given):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigurationError, match="EO_S3_ACCESS_KEY_ID and EO_S3_SECRET_ACCESS_KEY"):
         open_eodata(Settings(_env_file=None, **given))
+
+
+def test_metadata_that_is_no_metadata_by_its_size_is_not_read():
+    sizes = listing() | {f"{FOLDER}/MTD_MSIL2A.xml": 10_000_001}
+    with pytest.raises(PermanentError, match="10000001 bytes of metadata"):
+        resolve_files(sizes, FOLDER, PRODUCT)

@@ -28,6 +28,8 @@ T = TypeVar("T")
 BUCKET = "eodata"
 SCENE_CLASS = "SCL"
 MAX_FILE_BYTES = 400_000_000
+MAX_METADATA_BYTES = 10_000_000
+"""A parsed document takes many times its size; genuine ones have some 60 kB."""
 MAX_PAGES = 20
 """Of a product's listing, 1000 files each; a product has some hundred."""
 TRIES = 5
@@ -232,6 +234,8 @@ def resolve_files(sizes: Mapping[str, int], folder: str, product: str) -> Produc
         missing.insert(0, "MTD_MSIL2A.xml")
     if missing:
         raise PermanentError(f"{product}: no {', '.join(missing)} in its folder")
+    if sizes[metadata] > MAX_METADATA_BYTES:
+        raise PermanentError(f"{product}: {sizes[metadata]} bytes of metadata")
     return ProductFiles(metadata, bands, {key: sizes[key] for key in (metadata, *bands.values())})
 
 
