@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from ssl import CERT_REQUIRED, SSLError
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
+import structlog
 from redis.client import Pipeline
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError, TimeoutError
 
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.settings import Settings
 
+log = structlog.get_logger()
 NO_REDIS = "no Redis: set LANDPATCH_REDIS_URL, or start the embedded stack with `make up`"
 
 _UNABLE = {
@@ -65,6 +69,17 @@ def read_tls(settings: Settings) -> dict[str, Any]:
     return {"ssl_cert_reqs": CERT_REQUIRED, "ssl_check_hostname": True, "ssl_ca_certs": authorities}
 
 
+def is_open(url: str) -> bool:
+    """Whether an address of Redis names another machine and no password."""
+    parts = urlsplit(url)
+    return parts.password is None and parts.hostname not in {None, "localhost", "127.0.0.1", "::1"}
+
+
+@lru_cache(maxsize=1)
+def _warn() -> None:
+    log.warning("Redis (LANDPATCH_REDIS_URL) is asked without a password: whoever reaches it owns the work")
+
+
 def open_redis(settings: Settings) -> redis.Redis:
     """A client of the Redis that all workers share; its lost connections are InfrastructureError.
 
@@ -72,9 +87,12 @@ def open_redis(settings: Settings) -> redis.Redis:
     """
     if settings.redis_url is None:
         raise ConfigurationError(NO_REDIS)
+    url = settings.redis_url.get_secret_value()
+    if is_open(url):
+        _warn()
     try:
         return _Client.from_url(
-            settings.redis_url.get_secret_value(),
+            url,
             decode_responses=True,
             socket_timeout=30,
             socket_connect_timeout=10,
