@@ -28,17 +28,19 @@ from landpatch.settings import Settings, load_settings
 MAX_ATTEMPTS = 5
 OUTAGES_AN_ATTEMPT = 8
 """When Redis or the destination store was away, it counts little: another product would not help."""
-LONGEST_PAUSE_S = 300.0
-LONGEST_OUTAGE_PAUSE_S = 60.0
+LONGEST_PAUSE = 30
+"""Of the first; after an outage, which ends for all at once, less."""
+LONGEST_OUTAGE_PAUSE = 6
 LOST = "the worker that had it in hand was lost each time"
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=TaskMessage)
 
 
-def pause_s(failures: int, first_s: float, longest_s: float) -> float:
-    """How long to wait after so many failures: three times as long each time, and never all at once."""
-    return min(first_s * 3.0 ** (failures - 1), longest_s) * random.uniform(0.8, 1.2)  # noqa: S311
+def pause_s(failures: int, first_s: float, longest: float) -> float:
+    """How long to wait after so many failures: three times as long each time, up to `longest` times the
+    first, and never all at once."""
+    return first_s * min(3.0 ** (failures - 1), longest) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
 @lru_cache(maxsize=1)
@@ -128,13 +130,13 @@ class _Attempt(Generic[M]):
             body(self.message)
         except InfrastructureError as error:
             outages = round(self.number * OUTAGES_AN_ATTEMPT) % OUTAGES_AN_ATTEMPT + 1
-            pause = pause_s(outages, self.retry_s, LONGEST_OUTAGE_PAUSE_S)
+            pause = pause_s(outages, self.retry_s, LONGEST_OUTAGE_PAUSE)
             self._fail(error, str(error), pause, forgive=1 - 1 / OUTAGES_AN_ATTEMPT)
         except (TransientError, SoftTimeLimitExceeded, MemoryError) as error:
             reason = (
                 str(error) if isinstance(error, LandpatchError) else f"{type(error).__name__} of a worker"
             )
-            self._fail(error, reason, pause_s(int(self.number), self.retry_s, LONGEST_PAUSE_S))
+            self._fail(error, reason, pause_s(int(self.number), self.retry_s, LONGEST_PAUSE))
         except LandpatchError as error:
             self._bury(str(error))
         except Exception as error:

@@ -133,7 +133,11 @@ class Stage:
         self.numbers = itertools.count(1)
         self.spoilt = True
         """Whether the next test has to begin with an empty stack."""
-        waits = {"LANDPATCH_LEASE_S": str(LEASE_S), "LANDPATCH_RECONCILE_S": str(RECONCILE_S)}
+        waits = {
+            "LANDPATCH_LEASE_S": str(LEASE_S),
+            "LANDPATCH_RECONCILE_S": str(RECONCILE_S),
+            "LANDPATCH_RETRY_S": "2",
+        }
         self.environment = clean_environment(LANDPATCH_STATE_DIR=str(state), **waits | settings)
         self._seen_starts = 0
         self.root = Path("/")

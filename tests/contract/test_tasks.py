@@ -149,7 +149,7 @@ def test_while_the_store_is_away_attempts_do_not_count(world, worker):
     world.add(toys.OUTAGE)
     send(world.message(toys.OUTAGE))
     world.wait_until_over(toys.OUTAGE)
-    assert world.begun(toys.OUTAGE) == 6
+    assert world.begun(toys.OUTAGE) == 7
     assert not world.ledger.dead_letters(REGION)
 
 

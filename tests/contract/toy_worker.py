@@ -43,7 +43,7 @@ def fetch_labels(message: FetchLabels) -> None:
         raise ZeroDivisionError("a bug")
     if message.block == toys.MEMORY:
         raise MemoryError
-    if message.block == toys.OUTAGE and begun <= 5:
+    if message.block == toys.OUTAGE and begun <= 6:
         raise InfrastructureError("the destination store cannot be reached")
     if message.block == toys.KILLED or (message.block == toys.KILLED_ONCE and begun == 1):
         os.kill(os.getpid(), signal.SIGKILL)

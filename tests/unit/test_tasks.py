@@ -67,9 +67,9 @@ def test_a_patch_of_which_nothing_is_kept_is_its_name_alone():
 
 
 def test_pauses_grow_up_to_the_longest_and_differ():
-    means = [sum(pause_s(failures, 10, 300) for _ in range(400)) / 400 for failures in range(1, 7)]
+    means = [sum(pause_s(failures, 10, 30) for _ in range(400)) / 400 for failures in range(1, 7)]
     assert means == pytest.approx([10, 30, 90, 270, 300, 300], rel=0.05)
-    pauses = {pause_s(1, 10, 300) for _ in range(200)}
+    pauses = {pause_s(1, 10, 30) for _ in range(200)}
     assert len(pauses) > 100
     assert all(8 <= pause <= 12 for pause in pauses)
 
