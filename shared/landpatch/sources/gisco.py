@@ -15,8 +15,8 @@ from shapely.geometry import MultiPolygon, Polygon, shape
 from landpatch.errors import PermanentError, RequestError, TransientError
 from landpatch.sources.http import fetch
 
-MAX_BYTES = 400_000_000
-
+MAX_BYTES = 100_000_000
+"""The genuine file at 1:3M has 5 MB; when it is parsed a file takes some ten times its size."""
 
 Boundaries = Mapping[str, dict[str, Any]]
 """The features of the boundary file by NUTS code."""
