@@ -10,7 +10,7 @@ from landpatch.errors import PermanentError
 from landpatch.jp2 import HEAD_BYTES, TileParts
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import Radiometry
-from landpatch.sources.eodata import EOData
+from landpatch.sources.eodata import EOData, Versions
 from landpatch.transfer import Fetch, Rates, plan_fetch
 from services.image_worker.bands import Band, BandHead, open_head
 from services.image_worker.loader import Chunk, ChunkedFile, Loader, MemoryBytes, Room
@@ -47,6 +47,8 @@ class RemoteProduct:
         """
         self._eodata = eodata
         self._files = eodata.find_files(s3_path, name)
+        # With a store that is asked for parts, a file may be another one from one part to the next.
+        self._read = partial(eodata.read_range, versions=Versions(self._files.sizes))
         metadata = self._files.metadata
         radiometry = parse_radiometry(eodata.read(metadata, self._files.sizes[metadata]), name)
         with ThreadPoolExecutor(eodata.connections) as pool:
@@ -56,7 +58,7 @@ class RemoteProduct:
     def _read_head(self, name: str, band: str) -> BandHead:
         key = self._files.bands[band]
         size = self._files.sizes[key]
-        return open_head(self._eodata.read_range(key, 0, min(HEAD_BYTES, size)), size, band, name)
+        return open_head(self._read(key, 0, min(HEAD_BYTES, size)), size, band, name)
 
     @contextmanager
     def fetch(self, needed: Needed, rates: Rates, room: Room) -> Iterator[dict[str, Band]]:
@@ -67,7 +69,7 @@ class RemoteProduct:
             )
         chunks = {band.name: [self._chunk(band, span) for span in fetch.spans] for band, fetch in plans}
         every = [chunk for own in chunks.values() for chunk in own]
-        with Loader(self._eodata.read_range, every, self._eodata.connections, room) as loader:
+        with Loader(self._read, every, self._eodata.connections, room) as loader:
             yield {
                 band.name: Band(band, ChunkedFile(loader, chunks[band.name]), needed[band.name])
                 for band, _ in plans
@@ -78,7 +80,7 @@ class RemoteProduct:
         if fetch.how != "walk":
             return band, fetch
         key = self._files.bands[band.name]
-        parts = TileParts(band.head, partial(self._eodata.read_range, key), band.what)
+        parts = TileParts(band.head, partial(self._read, key), band.what)
         for tile in needed:
             parts.locate(tile)
         known = replace(band, head=replace(band.head, spans=parts.found_so_far()))

@@ -27,7 +27,7 @@ from landpatch.sources.http import fetch
 PAGE_SIZE = 1000
 MAX_PAGES = 100
 MAX_PAGE_BYTES = 40_000_000
-"""A genuine page of 1000 products has some 7 MB."""
+"""1000 genuine products have some 3 MB."""
 _WHAT = "the catalogue (LANDPATCH_ODATA_URL)"
 _PATH = re.compile(r"[A-Za-z0-9_./-]{1,500}")
 _NAME = re.compile(
