@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ LABEL_CLASSES = tuple(range(12))
 """0 no label, 1 to 11 as in CLC+ Backbone."""
 _SHAPE = (PATCH_SIZE_PX, PATCH_SIZE_PX)
 _TAG_PREFIX = "LANDPATCH_"
+_MOST_BLOCK_PX = 1 << 22
+"""Of a raster from outside: a block is unpacked whole, however little of it is in the raster."""
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -186,6 +189,8 @@ def decode_class_raster(data: bytes, width: int, height: int, what: str) -> NDAr
                     f"{what}: {raster.count} bands of {raster.width} x {raster.height} pixels,"
                     f" not one of {width} x {height}"
                 )
+            if math.prod(raster.block_shapes[0]) > max(2 * width * height, _MOST_BLOCK_PX):
+                raise PermanentError(f"{what}: blocks of {raster.block_shapes[0]} pixels")
             if raster.dtypes[0] != "uint8":
                 raise PermanentError(f"{what}: pixels are {raster.dtypes[0]}, not uint8")
             classes: NDArray[np.uint8] = raster.read(1)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from http.client import HTTPConnection
 from typing import Any
 
+_MOST_ENDS = 10
+"""How often a reader may come to the end of an answer."""
 Pools = dict[str, type]
 """The class of a connection pool of urllib3, by scheme."""
 
@@ -20,13 +22,20 @@ class _TimedReader(io.RawIOBase):
     def __init__(self, raw: socket.SocketIO, look: Callable[[], None]) -> None:
         self._raw = raw
         self._look = look
+        self._ends = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
         self._look()
-        return self._raw.readinto(buffer)
+        size = self._raw.readinto(buffer)
+        if size == 0 and len(buffer):
+            # Who waits for a line that does not come would ask for ever: botocore after "100 Continue".
+            self._ends += 1
+            if self._ends > _MOST_ENDS:
+                raise ConnectionResetError("the other side has closed the connection")
+        return size
 
     def close(self) -> None:
         self._raw.close()

@@ -136,7 +136,9 @@ def _limit_requests(client: Any, request_s: float) -> None:
 def translate(error: BotoCoreError | ClientError, what: str) -> LandpatchError:
     """The landpatch error that an S3 error means; `what` names the store for a person."""
     if isinstance(error, ClientError):
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        # What is in front of a store answers with a status alone, or with a page.
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown")
+        code = str(error.response.get("Error", {}).get("Code") or status)
         if code in _WRONG_CREDENTIALS:
             return ConfigurationError(f"{what} refuses the credentials ({code}); check key and secret")
         if code == "NoSuchBucket":
@@ -174,6 +176,8 @@ class S3Store:
             )
         except (BotoCoreError, ClientError) as error:
             raise self._translate(error) from error
+        if "ETag" not in answer:
+            raise InfrastructureError(f"{self._what} does not say that it has stored {key}")
         if _read_md5(answer) not in {None, digest.hexdigest()}:
             raise InfrastructureError(f"{self._what} has stored something else as {key}")
 
@@ -184,14 +188,15 @@ class S3Store:
             with closing(answer["Body"]) as body:
                 data: bytes = body.read()
         except (BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _ABSENT:
+            # A 404 that does not say so is not the store's own: it would be taken for an object that is gone.
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise self._translate(error) from error
         except (HTTPError, OSError) as error:
             raise InfrastructureError(f"{self._what} broke off: {type(error).__name__}") from error
         length, md5 = answer.get("ContentLength"), _read_md5(answer)
-        if length is None and md5 is None:
-            raise InfrastructureError(f"{self._what} does not say how long {key} is")
+        if "ETag" not in answer or (length is None and md5 is None):
+            raise InfrastructureError(f"{self._what} did not send {key} as an object")
         if length not in {None, len(data)}:
             raise InfrastructureError(f"{self._what} sent {len(data)} of {length} bytes of {key}")
         if md5 not in {None, hashlib.md5(data, usedforsecurity=False).hexdigest()}:
