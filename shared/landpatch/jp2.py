@@ -17,7 +17,7 @@ HEAD_BYTES = 16_384
 """What is read of a file to know where its tiles lie: genuine files need some 3 kB."""
 SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 MAX_TILES = 4096
-_SOC, _SIZ, _TLM, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF55, 0xFF90, 0xFF93, 0xFFD9
+_SOC, _SIZ, _TLM, _COM, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF55, 0xFF64, 0xFF90, 0xFF93, 0xFFD9
 SOT_BYTES = 12
 _SMALLEST_PART = SOT_BYTES + 2
 
@@ -181,10 +181,19 @@ def _parse_lengths(
 
 def _without_lengths(header: bytes) -> bytes:
     """A main header without its TLM segments: they would be wrong for a part of the file."""
+    return _without(header, _TLM)
+
+
+def coding_of(head: Head) -> bytes:
+    """How an image is laid out and coded: its main header without comments."""
+    return _without(head.main_header, _COM)
+
+
+def _without(header: bytes, unwanted: int) -> bytes:
     kept, offset = [header[:2]], 2
     while offset < len(header):
         marker, length = struct.unpack_from(">HH", header, offset)
-        if marker != _TLM:
+        if marker != unwanted:
             kept.append(header[offset : offset + 2 + length])
         offset += 2 + length
     return b"".join(kept)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,11 @@ def eo(tmp_path_factory: pytest.TempPathFactory, data: Path, files: dict[str, by
         yield Faulty(server, proxy)
 
 
+@lru_cache
+def _client(server: S3Server, endpoint: str, retries: int, request_s: float):
+    return make_s3_client(endpoint, server.key, server.secret, retries=retries, request_s=request_s)
+
+
 @pytest.fixture
 def open_eodata(eo: Faulty, redis_client):
     """Makes clients of the EO data store, through the proxy or of another endpoint."""
@@ -73,8 +79,7 @@ def open_eodata(eo: Faulty, redis_client):
     def make(endpoint: str = eo.proxy.url, request_s: float = 20) -> EOData:
         # The account does not wait, and nobody waits for the account.
         governor = Governor(redis_client, "account", QUOTA, sleep=lambda _: redis_client.flushall())
-        client = make_s3_client(endpoint, eo.server.key, eo.server.secret, retries=0, request_s=request_s)
-        return EOData(client, endpoint, governor)
+        return EOData(_client(eo.server, endpoint, 0, request_s), endpoint, governor)
 
     return make
 
@@ -92,8 +97,7 @@ def open_store(destination: Faulty):
 
     def make(endpoint: str = destination.proxy.url, request_s: float = 20) -> S3Store:
         server = destination.server
-        client = make_s3_client(endpoint, server.key, server.secret, retries=1, request_s=request_s)
-        return S3Store(client, server.bucket, endpoint)
+        return S3Store(_client(server, endpoint, 1, request_s), server.bucket, endpoint)
 
     return make
 
