@@ -30,7 +30,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     announced: int | None = None
-    """The Content-Length that is sent, where it is not that of the body."""
+    """The Content-Length that is sent, where it is not that of the body; none at all where it is -1."""
     stop_after: int | None = None
     """Bytes of the body after which it ends as `ending` says."""
     ending: Literal["close", "reset", "drip"] = "close"
@@ -66,6 +66,11 @@ def breaks_off(share: float, ending: Literal["close", "reset"]) -> Fault:
 def announces(more: int) -> Fault:
     """A Content-Length that is wrong by so much."""
     return lambda answer: replace(answer, announced=len(answer.body) + more)
+
+
+def tells_no_length(answer: Answer) -> Answer:
+    """The end of the connection is the end of the body."""
+    return replace(answer, announced=-1)
 
 
 def drips(drips_from: Literal["head", "body"] = "body") -> Fault:
@@ -163,7 +168,8 @@ def _tell(request: Request, answer: Answer) -> None:
         if name.lower() not in {*HOP_BY_HOP, "content-length"}:
             request.send_header(name, value)
     length = len(answer.body) if answer.announced is None else answer.announced
-    request.send_header("Content-Length", str(length))
+    if length >= 0:
+        request.send_header("Content-Length", str(length))
     request.send_header("Connection", "close")
     if answer.ending == "drip" and answer.drips_from == "head":
         request.flush_headers()
