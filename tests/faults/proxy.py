@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from time import sleep  # its own: tests take the pauses out of the clients
+from time import sleep
 from typing import Literal
 from urllib.parse import urlsplit
 

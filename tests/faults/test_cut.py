@@ -51,7 +51,11 @@ def cut(open_eodata, open_store, destination, redis_client):
             run=ledger.start(request)[0], nuts="FR101", year=2023, round=1, recipe="test", composite="best",
             scene=scene, patches=(PatchWork(name=PATCH.name),),
         )  # fmt: skip
-        ledger.open_round(request.key, message.run, 1, {message.task: "{}", "another": "{}"}, {})
+        # Another is pending, so that nobody is asked for the next step.
+        other = SceneRef(**scene.model_dump() | {"id": "00000000-0000-0000-0000-000000000002"})
+        assert ledger.open_round(
+            request.key, message.run, 1, [message, message.model_copy(update={"scene": other})]
+        )
         settings = Settings(_env_file=None).model_copy(update={"memory_bytes": memory_bytes, "threads": 2})
         eodata = open_eodata(request_s=request_s)
         ImageWorker(settings, open_store(request_s=request_s), eodata, ledger, Turn()).cut(message)
