@@ -10,7 +10,7 @@ from landpatch.errors import PermanentError
 from landpatch.jp2 import HEAD_BYTES, TileParts, coding_of
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import Radiometry
-from landpatch.sources.eodata import SCENE_CLASS, EOData, Versions
+from landpatch.sources.eodata import EOData, Versions
 from landpatch.transfer import Fetch, Rates, plan_fetch
 from services.image_worker.bands import Band, BandHead, open_head
 from services.image_worker.loader import Chunk, ChunkedFile, Loader, MemoryBytes, Room
@@ -34,9 +34,9 @@ def describe_product(name: str, radiometry: Radiometry, heads: Mapping[str, Band
     corners = {(band.grid.crs, band.grid.left, band.grid.top) for band in heads.values()}
     if len(corners) != 1:
         raise PermanentError(f"{name}: its bands do not share one zone and corner")
-    first: dict[tuple[float, bool], BandHead] = {}
+    first: dict[tuple[float, int], BandHead] = {}
     for band in heads.values():
-        other = first.setdefault((band.grid.pixel_size_m, band.name == SCENE_CLASS), band)
+        other = first.setdefault((band.grid.pixel_size_m, band.head.bits), band)
         # A flipped byte there would be decoded without an error, to other pixels.
         if coding_of(band.head) != coding_of(other.head):
             raise PermanentError(f"{band.what} is coded otherwise than {other.name}")

@@ -133,7 +133,18 @@ def _parse_main_header(data: bytes, begin: int, end: int) -> Head:
     spans = _parse_lengths(lengths, offset, tail, tiling.count) if lengths else None
     main_header = _without_lengths(data[begin:offset])
     boxes = data[: begin - 8]
+    _check_image_header(boxes, tiling, bits)
     return Head(boxes, main_header, tiling, bits, offset, tail, spans)
+
+
+def _check_image_header(boxes: bytes, tiling: Tiling, bits: int) -> None:
+    """Compare what the file says of its image outside the codestream, where it does."""
+    at = boxes.find(b"ihdr")
+    if at >= 0:
+        height, width, bands, depth = struct.unpack_from(">IIHB", boxes, at + 4)
+        said = (width, height, bands, depth)
+        if said != (tiling.width, tiling.height, 1, bits - 1):
+            raise ValueError(f"its header and its codestream differ: {said}")
 
 
 def _parse_size(data: bytes, offset: int) -> tuple[Tiling, int]:

@@ -146,7 +146,7 @@ LAST = {
     "a tile of 10980 x 10980 pixels": (
         BAND, in_size(struct.pack(">8I", 10980, 10980, 0, 0, 10980, 10980, 0, 0)), PermanentError, OTHERWISE,
     ),
-    "another depth": (BAND, in_size(bytes([13]), 34), PermanentError, OTHERWISE),
+    "another depth": (BAND, in_size(bytes([13]), 34), PermanentError, "its header and its codestream differ"),
     "fewer wavelet levels": (
         BAND, sends(lambda body: CODED.sub(rb"\g<1>" + b"\x03", body)), PermanentError, "B2 cannot be opened",
     ),
