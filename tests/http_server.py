@@ -17,6 +17,8 @@ class Request(BaseHTTPRequestHandler):
         self.server.asked.append(self)
         self.server.answer(self)
 
+    do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
+
     def send(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
         """Answer; headers with underscores for dashes, and no Content-Length unless it is given."""
         self.send_response(status)
@@ -32,8 +34,8 @@ class Request(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     """The server; `asked` is every request that came."""
 
-    def __init__(self, answer: Callable[[Request], None], path: str) -> None:
-        super().__init__(("127.0.0.1", 0), Request)
+    def __init__(self, answer: Callable[[Request], None], path: str, protocol: str) -> None:
+        super().__init__(("127.0.0.1", 0), type("Request", (Request,), {"protocol_version": protocol}))
         self.answer = answer
         self.asked: list[Request] = []
         self.base = f"http://127.0.0.1:{self.server_port}"
@@ -46,9 +48,11 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(answer: Callable[[Request], None], path: str = "/") -> Iterator[Server]:
-    """A running server; `answer` decides what it says."""
-    with Server(answer, path) as server:
+def serving(
+    answer: Callable[[Request], None], path: str = "/", protocol: str = "HTTP/1.0"
+) -> Iterator[Server]:
+    """A running server; `answer` decides what it says. protocol: one after HTTP/1.0 keeps connections."""
+    with Server(answer, path, protocol) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield server

@@ -70,6 +70,11 @@ def locate_patches(product: Product, patches: Sequence[Patch]) -> list[Site]:
     return [site for _, site in sorted(ranked, key=lambda entry: entry[0])]
 
 
+def most_in_work(threads: int) -> int:
+    """How many patches are taken up, and their tiles asked for, before the first of them is done."""
+    return 2 * threads + 3
+
+
 def needed_tiles(product: Product, sites: Sequence[Site]) -> Needed:
     """By band: the numbers of the tiles that any patch needs, ascending."""
     every = {key for site in sites for key in site.tiles}
@@ -157,7 +162,7 @@ def cut_patches(
             # First in, first out: a patch that waits for a tile never waits for one behind it.
             tiles.begin(site, pool)
             running.append(pool.submit(work, site))
-            while len(running) > 2 * threads + 2:
+            while len(running) >= most_in_work(threads):
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()

@@ -18,6 +18,7 @@ from landpatch.storage import Store
 from landpatch.transfer import Rates
 from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
 from services.image_worker.loader import Room
+from services.image_worker.memory import fit_threads
 from services.image_worker.product import RemoteProduct
 from services.image_worker.records import Records
 from services.image_worker.turn import Turn
@@ -56,11 +57,13 @@ class ImageWorker:
 
     def _cut(self, message: CutScene, works: Mapping[str, PatchWork], records: Records) -> Work:
         patches = [parse_patch(name) for name in works]
-        room = Room(self.settings.memory_bytes - FIXED_BYTES)
+        limit = self.settings.memory_bytes - FIXED_BYTES
+        room = Room(limit)
         with self.eodata.counting() as traffic:
             remote = RemoteProduct(self.eodata, message.scene.s3_path, message.scene.name)
             sites = locate_patches(remote.product, patches)
             needed = needed_tiles(remote.product, sites)
+            threads = fit_threads(remote.product, sites, self.settings.threads, limit)
             with remote.fetch(needed, self.rates, room) as bands, self.turn, Uploads() as uploads:
 
                 def take(patch: Patch, observation: Observation | None) -> Write | None:
@@ -68,9 +71,7 @@ class ImageWorker:
                         return None
                     return self._take(message, patch, works[patch.name], observation, records)
 
-                for write in cut_patches(
-                    remote.product, bands, sites, message.scene.id, take, self.settings.threads, room
-                ):
+                for write in cut_patches(remote.product, bands, sites, message.scene.id, take, threads, room):
                     if write is not None:
                         uploads.add(write)
         return Work(traffic.bytes, traffic.requests, message.scene.name)

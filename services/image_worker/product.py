@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from landpatch.errors import PermanentError
-from landpatch.jp2 import HEAD_BYTES, TileParts
+from landpatch.jp2 import HEAD_BYTES, TileParts, coding_of
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import Radiometry
-from landpatch.sources.eodata import EOData
+from landpatch.sources.eodata import EOData, Versions
 from landpatch.transfer import Fetch, Rates, plan_fetch
 from services.image_worker.bands import Band, BandHead, open_head
 from services.image_worker.loader import Chunk, ChunkedFile, Loader, MemoryBytes, Room
@@ -34,6 +34,12 @@ def describe_product(name: str, radiometry: Radiometry, heads: Mapping[str, Band
     corners = {(band.grid.crs, band.grid.left, band.grid.top) for band in heads.values()}
     if len(corners) != 1:
         raise PermanentError(f"{name}: its bands do not share one zone and corner")
+    first: dict[tuple[float, int], BandHead] = {}
+    for band in heads.values():
+        other = first.setdefault((band.grid.pixel_size_m, band.head.bits), band)
+        # A flipped byte there would be decoded without an error, to other pixels.
+        if coding_of(band.head) != coding_of(other.head):
+            raise PermanentError(f"{band.what} is coded otherwise than {other.name}")
     return Product(name, radiometry, heads)
 
 
@@ -47,6 +53,8 @@ class RemoteProduct:
         """
         self._eodata = eodata
         self._files = eodata.find_files(s3_path, name)
+        # With a store that is asked for parts, a file may be another one from one part to the next.
+        self._read = partial(eodata.read_range, versions=Versions(self._files.sizes))
         metadata = self._files.metadata
         radiometry = parse_radiometry(eodata.read(metadata, self._files.sizes[metadata]), name)
         with ThreadPoolExecutor(eodata.connections) as pool:
@@ -56,7 +64,7 @@ class RemoteProduct:
     def _read_head(self, name: str, band: str) -> BandHead:
         key = self._files.bands[band]
         size = self._files.sizes[key]
-        return open_head(self._eodata.read_range(key, 0, min(HEAD_BYTES, size)), size, band, name)
+        return open_head(self._read(key, 0, min(HEAD_BYTES, size)), size, band, name)
 
     @contextmanager
     def fetch(self, needed: Needed, rates: Rates, room: Room) -> Iterator[dict[str, Band]]:
@@ -67,7 +75,7 @@ class RemoteProduct:
             )
         chunks = {band.name: [self._chunk(band, span) for span in fetch.spans] for band, fetch in plans}
         every = [chunk for own in chunks.values() for chunk in own]
-        with Loader(self._eodata.read_range, every, self._eodata.connections, room) as loader:
+        with Loader(self._read, every, self._eodata.connections, room) as loader:
             yield {
                 band.name: Band(band, ChunkedFile(loader, chunks[band.name]), needed[band.name])
                 for band, _ in plans
@@ -78,7 +86,7 @@ class RemoteProduct:
         if fetch.how != "walk":
             return band, fetch
         key = self._files.bands[band.name]
-        parts = TileParts(band.head, partial(self._eodata.read_range, key), band.what)
+        parts = TileParts(band.head, partial(self._read, key), band.what)
         for tile in needed:
             parts.locate(tile)
         known = replace(band, head=replace(band.head, spans=parts.found_so_far()))

@@ -21,7 +21,7 @@ from yarl import URL
 from landpatch.quota import EXHAUSTED_BYTES_PER_S, Quota
 
 _PIECE_BYTES = 131_072
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "server", "date"}
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "server", "date"}
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ def make_gate(upstream: str, quota: Quota) -> Starlette:
             failed.callback(gate.leave)
             answer = await _ask(request, upstream)
             failed.pop_all()  # from here on the stream lets go
-        headers = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
+        headers = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
         return StreamingResponse(_stream(answer, gate), answer.status, headers)
 
     async def tell(_: Request) -> Response:
@@ -115,7 +115,7 @@ async def _ask(request: Request, upstream: str) -> aiohttp.ClientResponse:
         target = f"{target}?{query}"
     session: aiohttp.ClientSession = request.app.state.session
     # `Host` is part of what was signed, so it goes on as it came.
-    headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP]
+    headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP]
     return await session.request(
         request.method,
         URL(upstream + target, encoded=True),

@@ -10,7 +10,7 @@ from landpatch.celery import send_claimed
 from landpatch.composite import Method
 from landpatch.errors import InfrastructureError, RequestError, TransientError
 from landpatch.grid import Cover
-from landpatch.layout import NUTS3_PATTERN
+from landpatch.layout import NUTS3_PATTERN, probe_key
 from landpatch.ledger import Ledger, open_ledger
 from landpatch.messages import RegionRequest
 from landpatch.records import Progress
@@ -99,7 +99,8 @@ def check_region(settings: Settings, request: RegionRequest, explicit_label_year
             "'The real thing')"
         )
     open_ledger(settings).check()
-    open_store(settings).check()
+    store = open_store(settings)
+    store.check()
     open_eodata(settings).check()
     session = make_session()
     try:
@@ -114,6 +115,7 @@ def check_region(settings: Settings, request: RegionRequest, explicit_label_year
             remarks.append(f"labels are of {request.label_year}, images of {request.year}")
     except TransientError as error:
         raise InfrastructureError(str(error)) from error
+    store.check_writing(probe_key(settings.prefix))  # last: a wrong request writes nothing
     return CheckedRequest(request, tuple(remarks))
 
 

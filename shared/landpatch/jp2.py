@@ -23,7 +23,7 @@ MAX_PARTS = 4 * MAX_TILES
 """Of a file; genuine ones have one a tile, and each may be looked for with a request of its own."""
 _SIZ_BYTES = 41
 """Length of the SIZ segment of one band."""
-_SOC, _SIZ, _TLM, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF55, 0xFF90, 0xFF93, 0xFFD9
+_SOC, _SIZ, _TLM, _COM, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF55, 0xFF64, 0xFF90, 0xFF93, 0xFFD9
 SOT_BYTES = 12
 _SMALLEST_PART = SOT_BYTES + 2
 
@@ -139,7 +139,18 @@ def _parse_main_header(data: bytes, begin: int, end: int) -> Head:
     spans = _parse_lengths(lengths, offset, tail, tiling.count) if lengths else None
     main_header = _without_lengths(data[begin:offset])
     boxes = data[: begin - 8]
+    _check_image_header(boxes, tiling, bits)
     return Head(boxes, main_header, tiling, bits, offset, tail, spans)
+
+
+def _check_image_header(boxes: bytes, tiling: Tiling, bits: int) -> None:
+    """Compare what the file says of its image outside the codestream, where it does."""
+    at = boxes.find(b"ihdr")
+    if at >= 0:
+        height, width, bands, depth = struct.unpack_from(">IIHB", boxes, at + 4)
+        said = (width, height, bands, depth)
+        if said != (tiling.width, tiling.height, 1, bits - 1):
+            raise ValueError(f"its header and its codestream differ: {said}")
 
 
 def _parse_size(data: bytes, offset: int) -> tuple[Tiling, int]:
@@ -190,10 +201,19 @@ def _parse_lengths(
 
 def _without_lengths(header: bytes) -> bytes:
     """A main header without its TLM segments: they would be wrong for a part of the file."""
+    return _without(header, _TLM)
+
+
+def coding_of(head: Head) -> bytes:
+    """How an image is laid out and coded: its main header without comments."""
+    return _without(head.main_header, _COM)
+
+
+def _without(header: bytes, unwanted: int) -> bytes:
     kept, offset = [header[:2]], 2
     while offset < len(header):
         marker, length = struct.unpack_from(">HH", header, offset)
-        if marker != _TLM:
+        if marker != unwanted:
             kept.append(header[offset : offset + 2 + length])
         offset += 2 + length
     return b"".join(kept)

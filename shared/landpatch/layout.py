@@ -9,6 +9,11 @@ NUTS3_PATTERN = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
 _SCENE_ID = re.compile(r"[0-9a-fA-F-]{8,64}")
 
 
+def probe_key(prefix: str) -> str:
+    """Key of an object that is stored and removed at once, to see whether that can be done."""
+    return f"{prefix}/write-probe"
+
+
 @dataclass(frozen=True, slots=True)
 class RegionLayout:
     """The keys of one region and year below a prefix of the store."""

@@ -71,8 +71,8 @@ class Settings(BaseSettings):
     """Share of clear pixels from which on a patch counts as complete."""
     max_products: int = Field(6, alias="LANDPATCH_MAX_PRODUCTS", ge=1, le=100)
     """How many products a patch may use."""
-    memory_bytes: int = Field(1_610_612_736, alias="LANDPATCH_MEMORY_BYTES", ge=805_306_368)
-    """What an image worker's process may use."""
+    memory_bytes: int = Field(1_610_612_736, alias="LANDPATCH_MEMORY_BYTES", ge=1_073_741_824)
+    """What an image worker's process may use; a genuine product takes more than 900 MB."""
     threads: int = Field(default_factory=_available_cores, alias="LANDPATCH_THREADS", ge=1, le=256)
     """On how many cores an image worker decodes and cuts; by default on all it may use."""
     lease_s: float = Field(90, alias="LANDPATCH_LEASE_S", ge=1, le=3600)

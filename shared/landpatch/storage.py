@@ -1,16 +1,29 @@
 """The destination store: whole objects under keys, over the S3 protocol."""
 
-from collections.abc import Iterator
+import base64
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 import botocore.session
+from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool
 from botocore.client import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 from pydantic import SecretStr
+from urllib3.exceptions import HTTPError
 
-from landpatch.errors import ConfigurationError, InfrastructureError, PermanentError, TransientError
+from landpatch.deadline import time_pools
+from landpatch.errors import (
+    ConfigurationError,
+    InfrastructureError,
+    LandpatchError,
+    PermanentError,
+    TransientError,
+)
 from landpatch.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +38,11 @@ _WRONG_CREDENTIALS = {
     "401",
 }
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
+REQUEST_S = 120
+"""Seconds that a request may take, from its first byte to the last of its answer."""
+_MAX_PAGES = 10_000
+"""Of a listing, 1000 objects each."""
+_PROBE = b"landpatch looks whether it may write here\n" * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,11 @@ class Store(Protocol):
         """Where a person or a reader finds the object."""
 
     def check(self) -> None:
-        """Raise ConfigurationError or InfrastructureError when the store cannot be used."""
+        """Raise ConfigurationError or InfrastructureError when the store cannot be read."""
+
+    def check_writing(self, key: str) -> None:
+        """Raise ConfigurationError or InfrastructureError when nothing can be stored under a key that is
+        not used otherwise; leaves nothing behind."""
 
 
 def make_s3_client(
@@ -68,10 +90,12 @@ def make_s3_client(
     region: str = "us-east-1",
     connections: int = 10,
     retries: int = 3,
+    request_s: float = REQUEST_S,
 ) -> "S3Client":
     """An S3 client with a session of its own: nothing is taken from the environment or shared.
 
-    retries: how often a request is tried again without the caller's knowing.
+    retries: how often a request is tried again without the caller's knowing. request_s: seconds that one
+    try may take.
     """
     # Neither a profile nor a configuration file of the user's is looked at.
     core = botocore.session.Session(
@@ -95,13 +119,26 @@ def make_s3_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return session.client("s3", endpoint_url=endpoint, config=config)
+    client = session.client("s3", endpoint_url=endpoint, config=config)
+    _limit_requests(client, request_s)
+    return client
 
 
-def translate(error: BotoCoreError | ClientError, what: str) -> Exception:
+def _limit_requests(client: Any, request_s: float) -> None:
+    """botocore itself knows no time-out of a whole request, and has no other place to give it one."""
+    http = client._endpoint.http_session
+    http._pool_classes_by_scheme = time_pools(
+        {"http": AWSHTTPConnectionPool, "https": AWSHTTPSConnectionPool}, request_s
+    )
+    http._manager.pool_classes_by_scheme = http._pool_classes_by_scheme
+
+
+def translate(error: BotoCoreError | ClientError, what: str) -> LandpatchError:
     """The landpatch error that an S3 error means; `what` names the store for a person."""
     if isinstance(error, ClientError):
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        # What is in front of a store answers with a status alone, or with a page.
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown")
+        code = str(error.response.get("Error", {}).get("Code") or status)
         if code in _WRONG_CREDENTIALS:
             return ConfigurationError(f"{what} refuses the credentials ({code}); check key and secret")
         if code == "NoSuchBucket":
@@ -109,9 +146,9 @@ def translate(error: BotoCoreError | ClientError, what: str) -> Exception:
         if code in _ABSENT:
             return PermanentError(f"{what} has no such object ({code})")
         return TransientError(f"{what} answered {code}")
-    if isinstance(error, EndpointConnectionError):
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
         return InfrastructureError(f"{what} cannot be reached")
-    return InfrastructureError(f"{what} does not answer: {type(error).__name__}")
+    return TransientError(f"{what} does not answer: {type(error).__name__}")
 
 
 class S3Store:
@@ -127,33 +164,59 @@ class S3Store:
         self._what = f"the destination store (AWS_S3_ENDPOINT={endpoint or 'AWS'}, bucket {bucket})"
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
-        """Store an object with one request."""
+        """Store an object with one request; the store checks what has arrived by its MD5."""
+        digest = hashlib.md5(data, usedforsecurity=False)
         try:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=content_type)
+            answer = self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                ContentMD5=base64.b64encode(digest.digest()).decode(),
+            )
         except (BotoCoreError, ClientError) as error:
-            raise translate(error, self._what) from error
+            raise self._translate(error) from error
+        if "ETag" not in answer:
+            raise InfrastructureError(f"{self._what} does not say that it has stored {key}")
+        if _read_md5(answer) not in {None, digest.hexdigest()}:
+            raise InfrastructureError(f"{self._what} has stored something else as {key}")
 
     def get(self, key: str) -> bytes | None:
-        """The object's bytes; None when there is none."""
+        """The object's bytes, whole; None when there is none."""
         try:
-            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                data: bytes = body.read()
         except (BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _ABSENT:
+            # A 404 that does not say so is not the store's own: it would be taken for an object that is gone.
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "NoSuchKey":
                 return None
-            raise translate(error, self._what) from error
+            raise self._translate(error) from error
+        except (HTTPError, OSError) as error:
+            raise InfrastructureError(f"{self._what} broke off: {type(error).__name__}") from error
+        md5 = _read_md5(answer)
+        # The body itself raises when it has another length than it says.
+        if "ETag" not in answer or ("ContentLength" not in answer and md5 is None):
+            raise InfrastructureError(f"{self._what} did not send {key} as an object")
+        if md5 not in {None, hashlib.md5(data, usedforsecurity=False).hexdigest()}:
+            raise InfrastructureError(f"{self._what} sent {key} with other bytes than its ETag says")
+        return data
 
     def find(self, prefix: str) -> Iterator[StoredObject]:
         """Every object below a prefix, sorted by key."""
-        found: list[StoredObject] = []
+        found: dict[str, StoredObject] = {}
         try:
-            for page in self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=prefix
-            ):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for number, page in enumerate(pages, 1):
+                check_listing(page, prefix, self._what, InfrastructureError)
+                if number > _MAX_PAGES:
+                    raise InfrastructureError(f"{self._what} lists {prefix} without an end")
                 for entry in page.get("Contents", []):
-                    found.append(StoredObject(entry["Key"], entry["Size"], entry.get("ETag", "").strip('"')))
+                    etag = entry.get("ETag", "").strip('"')
+                    found[entry["Key"]] = StoredObject(entry["Key"], entry["Size"], etag)
         except (BotoCoreError, ClientError) as error:
-            raise translate(error, self._what) from error
-        yield from sorted(found, key=lambda entry: entry.key)
+            raise self._translate(error) from error
+        yield from sorted(found.values(), key=lambda entry: entry.key)
 
     def delete(self, key: str) -> None:
         """Remove an object; no error when there is none."""
@@ -162,18 +225,64 @@ class S3Store:
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and error.response["Error"]["Code"] in _ABSENT:
                 return
-            raise translate(error, self._what) from error
+            raise self._translate(error) from error
 
     def url(self, key: str) -> str:
         """`{public_url or endpoint}/{bucket}/{key}`, or `s3://…` on AWS."""
         return f"{self._url}/{self._bucket}/{key}" if self._url else f"s3://{self._bucket}/{key}"
 
     def check(self) -> None:
-        """Raise ConfigurationError or InfrastructureError when the bucket cannot be used."""
+        """Raise ConfigurationError or InfrastructureError when the bucket cannot be read."""
         try:
-            self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+            page = self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
         except (BotoCoreError, ClientError) as error:
-            raise translate(error, self._what) from error
+            raise self._translate(error) from error
+        check_listing(page, "", self._what, InfrastructureError)
+
+    def check_writing(self, key: str) -> None:
+        """Store a small object and remove it again.
+
+        Raises ConfigurationError where that is denied, InfrastructureError where it fails: a store that is
+        full or read-only.
+        """
+        try:
+            self.put(key, _PROBE)
+        except LandpatchError as error:
+            with suppress(LandpatchError):
+                self.delete(key)  # it may have been stored after all
+            if isinstance(error, ConfigurationError):
+                raise ConfigurationError(f"nothing can be stored: {error}") from error
+            raise InfrastructureError(
+                f"nothing can be stored, perhaps it is full or read-only: {error}"
+            ) from error
+        self.delete(key)
+
+    def _translate(self, error: BotoCoreError | ClientError) -> LandpatchError:
+        """What a fault of the destination means: whatever is not a wrong setting has to be waited for, as no
+        other product would fare better."""
+        meant = translate(error, self._what)
+        return meant if isinstance(meant, ConfigurationError) else InfrastructureError(str(meant))
+
+
+def check_listing(page: Mapping[str, Any], prefix: str, what: str, failure: type[TransientError]) -> None:
+    """Raise `failure` for an answer that is no listing of a prefix: any XML would pass for an empty one."""
+    if "IsTruncated" not in page:
+        raise failure(f"{what} did not send a listing")
+    for entry in page.get("Contents", []):
+        if not entry.get("Key", "").startswith(prefix) or entry.get("Size", -1) < 0:
+            raise failure(f"{what} lists something else than objects below {prefix}")
+
+
+def _read_md5(answer: Mapping[str, Any]) -> str | None:
+    """The MD5 of an object, hexadecimal, where its ETag is one: not of what came in parts or is encrypted
+    with a key of its own.
+
+    Source: Amazon S3 API, "Object", ETag.
+    """
+    etag = answer.get("ETag", "").strip('"')
+    if answer.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in answer:
+        return None
+    return etag if re.fullmatch(r"[0-9a-f]{32}", etag) else None
 
 
 def open_store(settings: Settings) -> S3Store:

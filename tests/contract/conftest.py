@@ -70,21 +70,29 @@ class S3Server:
     bucket: str
 
 
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real S3 server with one bucket."""
-    folder, port = tmp_path_factory.mktemp("s3"), free_port()
-    (folder / "bucket").mkdir()
+@contextmanager
+def serving_s3(folder: Path, *options: str, shell: str = "") -> Iterator[S3Server]:
+    """rclone's S3 server on a folder; a bucket is a folder in it. shell: what is done before it starts."""
+    port = free_port()
     server = S3Server(
         f"http://127.0.0.1:{port}", SecretStr("contract-key"), SecretStr("s3cr3t-of-key"), "bucket"
     )
+    (folder / server.bucket).mkdir(exist_ok=True)
     pair = f"{server.key.get_secret_value()},{server.secret.get_secret_value()}"
     rclone = Path(sys.executable).parent / "rclone"
+    command = [str(rclone), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", *options]
     with running(
-        [str(rclone), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"],
+        ["/bin/sh", "-c", f'{shell}exec "$0" "$@"', *command],
         port,
         {"RCLONE_AUTH_KEY": f'"{pair}"', "RCLONE_CONFIG": os.devnull},
     ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server with one bucket."""
+    with serving_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -204,7 +205,9 @@ def answering(*answers):
 @pytest.fixture
 def connect(redis_client, monkeypatch):
     """A client of a server, and its governor, which records instead of sleeping."""
-    monkeypatch.setattr("landpatch.sources.eodata.time.sleep", lambda _: None)
+    # Of this module alone: the governor's own thread would never rest.
+    restless = SimpleNamespace(**vars(time) | {"sleep": lambda _: None})
+    monkeypatch.setattr("landpatch.sources.eodata.time", restless)
 
     def make(server):
         pauses = []

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.contract.conftest import serving_s3
+
 pytestmark = pytest.mark.stack
 
 
@@ -59,3 +61,22 @@ def test_wrong_settings_get_one_line_without_the_secret(stack, untouched, wrong,
     assert len(lines) == 1
     assert says in lines[0]
     assert "canary-secret" not in run.stderr + run.stdout
+
+
+def test_a_destination_that_cannot_be_written_is_found_before_anything_is_queued(stack, untouched, tmp_path):
+    with serving_s3(tmp_path, "--read-only") as server:
+        run = stack.landpatch(
+            "region",
+            "BE100",
+            **stack.settings()
+            | {
+                "AWS_S3_ENDPOINT": server.endpoint,
+                "AWS_ACCESS_KEY_ID": server.key.get_secret_value(),
+                "AWS_SECRET_ACCESS_KEY": server.secret.get_secret_value(),
+                "LANDPATCH_BUCKET": server.bucket,
+            },
+        )
+    lines = [line for line in run.stderr.splitlines() if not line.startswith("SANDBOX")]
+    assert run.returncode == 1, run.stderr
+    assert len(lines) == 1
+    assert "nothing can be stored" in lines[0]

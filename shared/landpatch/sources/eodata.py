@@ -17,7 +17,7 @@ from landpatch.errors import ConfigurationError, PermanentError, TransientError
 from landpatch.quota import Governor, open_governor
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.settings import Settings
-from landpatch.storage import make_s3_client, translate
+from landpatch.storage import check_listing, make_s3_client, translate
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -27,22 +27,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BUCKET = "eodata"
 SCENE_CLASS = "SCL"
-MAX_FILE_BYTES = 400_000_000
 MAX_METADATA_BYTES = 10_000_000
 """A parsed document takes many times its size; genuine ones have some 60 kB."""
 MAX_PAGES = 20
-"""Of a product's listing, 1000 files each; a product has some hundred."""
+MAX_FILES = 10_000
+"""Of a product's listing; a product has some hundred."""
 TRIES = 5
 _PIECE_BYTES = 262_144
 _REFUSALS = {429, 498, 503}
 _LONGEST_WAIT_S = 600
-_LONGEST_REQUEST_S = 120
 
 NATIVE_SIZE_M = {
     "B1": 60, "B2": 10, "B3": 10, "B4": 10, "B5": 20, "B6": 20, "B7": 20,
     "B8": 10, "B8A": 20, "B9": 60, "B11": 20, "B12": 20, SCENE_CLASS: 20,
 }  # fmt: skip
 """Native pixel size of each band and of the scene classification, metres."""
+MAX_FILE_BYTES = {size_m: 4 * (109_800 // size_m) ** 2 for size_m in (10, 20, 60)}
+"""Of a band, by pixel size: twice what its pixels take when they are not compressed."""
 _BAND_FILE = re.compile(
     r"/GRANULE/[^/]+/IMG_DATA/R(?P<folder>\d\d)m/T[0-9A-Z]{5}_\d{8}T\d{6}_(?P<band>[A-Z0-9]{3})_(?P<size>\d\d)m\.jp2$"
 )
@@ -66,6 +67,23 @@ class Traffic:
 
     bytes: int = 0
     requests: int = 0
+
+
+class Versions:
+    """Which version of each file was read first: parts of a file that has been replaced are not mixed."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        """sizes: bytes of each file, as the listing says."""
+        self._sizes = sizes
+        self._etags: dict[str, str] = {}
+        self._lock = Lock()
+
+    def check(self, key: str, etag: str, size: str) -> None:
+        """Raise TransientError when an answer is of another version. etag, size: what it says, if it does."""
+        with self._lock:
+            first = self._etags.setdefault(key, etag) if etag else ""
+        if etag != first or size not in {"", "*", str(self._sizes[key])}:
+            raise TransientError(f"{key.rsplit('/', 1)[-1]} has been replaced while it was read")
 
 
 class _RefusedError(TransientError):
@@ -101,8 +119,10 @@ class EOData:
         sizes: dict[str, int] = {}
         token = ""
         for _ in range(MAX_PAGES):
-            page = self._ask(0, partial(self._list, f"{folder}/", token))
+            page = self._ask(0, partial(self._list, f"{folder}/", token), self._what)
             sizes |= {entry["Key"]: entry["Size"] for entry in page.get("Contents", [])}
+            if len(sizes) > MAX_FILES:
+                raise PermanentError(f"{product}: its folder has more than {MAX_FILES} files")
             token = page.get("NextContinuationToken", "")
             if not token:
                 return resolve_files(sizes, folder, product)
@@ -110,21 +130,24 @@ class EOData:
 
     def _list(self, prefix: str, token: str, _: float) -> "ListObjectsV2OutputTypeDef":
         if token:
-            return self._client.list_objects_v2(Bucket=BUCKET, Prefix=prefix, ContinuationToken=token)
-        return self._client.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+            page = self._client.list_objects_v2(Bucket=BUCKET, Prefix=prefix, ContinuationToken=token)
+        else:
+            page = self._client.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        check_listing(page, prefix, self._what, TransientError)
+        return page
 
     def read(self, key: str, size: int) -> bytes:
         """A file's bytes, whole. Raises TransientError when fewer arrive than the listing said."""
         return self.read_range(key, 0, size)
 
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        """So many bytes of a file from an offset on.
+    def read_range(self, key: str, start: int, length: int, versions: Versions | None = None) -> bytes:
+        """So many bytes of a file from an offset on, of the version that was read of it first.
 
         Raises PermanentError for a file that is not there or larger than a band is, TransientError when
         the store cannot give them now.
         """
         name = key.rsplit("/", 1)[-1]
-        if start + length > MAX_FILE_BYTES:
+        if start + length > max(MAX_FILE_BYTES.values()):
             raise PermanentError(f"{name}: {start + length} bytes are more than a band has")
 
         def read(bytes_per_s: float) -> bytes:
@@ -134,16 +157,18 @@ class EOData:
                 given = answer.get("ContentRange", "")
                 if not given.startswith(f"bytes {start}-{start + length - 1}/"):
                     raise TransientError(f"{name}: asked for {asked}, was given {given or 'the whole file'}")
-                data = _read_paced(body, length, bytes_per_s, name)
+                if versions is not None:
+                    versions.check(key, answer.get("ETag", ""), given.rpartition("/")[2])
+                data = _read_paced(body, length, bytes_per_s)
             if len(data) != length:
                 raise TransientError(f"{name}: {len(data)} of {length} bytes arrived")
             return data
 
-        return self._ask(length, read)
+        return self._ask(length, read, f"{self._what}, asked for {name},")
 
     def check(self) -> None:
-        """Raise ConfigurationError or InfrastructureError when the store cannot be used."""
-        self._ask(0, partial(self._list, "Sentinel-2/MSI/L2A/2015/07/", ""), tries=1)
+        """Raise ConfigurationError or TransientError when the store cannot be used."""
+        self._ask(0, partial(self._list, "Sentinel-2/MSI/L2A/2015/07/", ""), self._what, tries=1)
 
     @contextmanager
     def counting(self) -> Iterator[Traffic]:
@@ -156,14 +181,15 @@ class EOData:
             traffic.bytes = self._traffic.bytes - begin.bytes
             traffic.requests = self._traffic.requests - begin.requests
 
-    def _ask(self, size: int, request: Callable[[float], T], tries: int = TRIES) -> T:
+    def _ask(self, size: int, request: Callable[[float], T], what: str, tries: int = TRIES) -> T:
         """Do a request, over one of the account's connections; a few times when it fails in passing.
 
-        size: bytes that are expected. request: is given the bytes a second that it may take.
+        size: bytes that are expected. request: is given the bytes a second that it may take. what: names
+        store and file for a person.
         """
         for attempt in range(1, tries + 1):
             try:
-                return self._try(size, request)
+                return self._try(size, request, what)
             except _RefusedError as error:
                 # What is asked of one is asked of all: the quota is the account's.
                 self._governor.back_off(error.wait_s if error.wait_s is not None else 2.0**attempt)
@@ -175,7 +201,7 @@ class EOData:
                 time.sleep(min(2.0**attempt / 4, 8) * random.uniform(0.5, 1.5))  # noqa: S311
         raise ValueError(f"{tries} tries")
 
-    def _try(self, size: int, request: Callable[[float], T]) -> T:
+    def _try(self, size: int, request: Callable[[float], T], what: str) -> T:
         with self._governor.request(size) as bytes_per_s:
             with self._lock:
                 self._traffic.requests += 1
@@ -187,30 +213,23 @@ class EOData:
                 if answer["HTTPStatusCode"] in _REFUSALS:
                     wait = answer["HTTPHeaders"].get("retry-after", "")
                     wait_s = min(float(wait), _LONGEST_WAIT_S) if wait.isdecimal() else None
-                    what = f"{self._what} asks to wait ({answer['HTTPStatusCode']})"
-                    raise _RefusedError(what, wait_s) from error
-                raise translate(error, self._what) from error
-            except (BotoCoreError, HTTPError, OSError) as error:
-                raise _as_transient(error, self._what) from error
+                    message = f"{what} asks to wait ({answer['HTTPStatusCode']})"
+                    raise _RefusedError(message, wait_s) from error
+                raise translate(error, what) from error
+            except BotoCoreError as error:
+                raise translate(error, what) from error
+            except (HTTPError, OSError) as error:
+                raise TransientError(f"{what} broke off: {type(error).__name__}") from error
 
 
-def _as_transient(error: Exception, what: str) -> Exception:
-    if isinstance(error, BotoCoreError):
-        return translate(error, what)
-    return TransientError(f"{what} broke off: {type(error).__name__}")
-
-
-def _read_paced(body: "StreamingBody", length: int, bytes_per_s: float, name: str) -> bytes:
-    """Read a body no faster than allowed. Raises TransientError when it takes too long."""
+def _read_paced(body: "StreamingBody", length: int, bytes_per_s: float) -> bytes:
+    """Read a body no faster than allowed."""
     pieces: list[bytes] = []
     begin, size = time.monotonic(), 0
     while size < length and (piece := body.read(min(_PIECE_BYTES, length - size))):
         pieces.append(piece)
         size += len(piece)
-        took_s = time.monotonic() - begin
-        if took_s > _LONGEST_REQUEST_S:
-            raise TransientError(f"{name}: {size} of {length} bytes in {took_s:.0f} s")
-        if (early_s := size / bytes_per_s - took_s) > 0.001:
+        if (early_s := size / bytes_per_s - (time.monotonic() - begin)) > 0.001:
             time.sleep(early_s)
     return b"".join(pieces)
 
@@ -218,16 +237,22 @@ def _read_paced(body: "StreamingBody", length: int, bytes_per_s: float, name: st
 def resolve_files(sizes: Mapping[str, int], folder: str, product: str) -> ProductFiles:
     """Pick, from the listing of a product's folder, its metadata and each band at native size.
 
-    Raises PermanentError that names what is missing.
+    Raises PermanentError that names what is missing, there twice or larger than can be.
     """
     bands: dict[str, str] = {}
-    for key in sizes:
+    for key, size in sizes.items():
         match = _BAND_FILE.search(key)
         if match is None or match["folder"] != match["size"]:
             continue
         band = re.sub(r"^B0", "B", match["band"])
-        if NATIVE_SIZE_M.get(band) == int(match["size"]):
-            bands[band] = key
+        size_m = int(match["size"])
+        if NATIVE_SIZE_M.get(band) != size_m:
+            continue
+        if band in bands:
+            raise PermanentError(f"{product}: more than one {band} in its folder")
+        if size > MAX_FILE_BYTES[size_m]:
+            raise PermanentError(f"{product}: {band} of {size} bytes is larger than a band of {size_m} m is")
+        bands[band] = key
     metadata = f"{folder}/MTD_MSIL2A.xml"
     missing = [band for band in (*REFLECTANCE_BANDS, SCENE_CLASS) if band not in bands]
     if metadata not in sizes:
@@ -235,7 +260,9 @@ def resolve_files(sizes: Mapping[str, int], folder: str, product: str) -> Produc
     if missing:
         raise PermanentError(f"{product}: no {', '.join(missing)} in its folder")
     if sizes[metadata] > MAX_METADATA_BYTES:
-        raise PermanentError(f"{product}: {sizes[metadata]} bytes of metadata")
+        raise PermanentError(
+            f"{product}: MTD_MSIL2A.xml of {sizes[metadata]} bytes is larger than metadata is"
+        )
     return ProductFiles(metadata, bands, {key: sizes[key] for key in (metadata, *bands.values())})
 
 

@@ -15,7 +15,8 @@ from shapely.geometry import MultiPolygon, Polygon, shape
 from landpatch.errors import PermanentError, RequestError, TransientError
 from landpatch.sources.http import fetch
 
-MAX_BYTES = 400_000_000
+MAX_BYTES = 100_000_000
+"""The genuine file at 1:3M has 5 MB; when it is parsed a file takes some ten times its size."""
 MAX_AREA_M2 = 1.2e11
 """The largest region, SE332, has 1.06e11."""
 MAX_BOX_M2 = 2e12

@@ -1,23 +1,55 @@
 """One way to ask an HTTP service: time-outs, bounded answers, errors in our terms."""
 
+from typing import Any
+
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from landpatch import __version__
+from landpatch.deadline import time_pools
 from landpatch.errors import AbsentError, OverloadedError, PermanentError, TransientError
 
 TIMEOUT_S = (10, 120)
 """Seconds to connect, seconds between bytes."""
+REQUEST_S = 300
+"""Seconds that a request may take: a heavy rendering begins late, and no more than some MB follow."""
+_MAX_REDIRECTS = 5
+_PIECE_BYTES = 65_536
+_ENCODINGS = {"", "identity", "gzip", "deflate"}
+"""Of a body; several on top of each other would unpack to any size."""
 _TRANSIENT = {408, 429, 498, 500, 502, 503, 504}
 _OVERLOADED = {500, 502, 504}
 
 
-def make_session(retries: int = 4) -> requests.Session:
-    """A session that tries again a few times, honours Retry-After and says who asks."""
+class _TimedAdapter(HTTPAdapter):
+    """Over connections that give up a request after `request_s`."""
+
+    def __init__(self, request_s: float, **options: Any) -> None:
+        self._pools = time_pools({"http": HTTPConnectionPool, "https": HTTPSConnectionPool}, request_s)
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        manager: PoolManager = self.poolmanager
+        manager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def make_session(retries: int = 4, request_s: float = REQUEST_S) -> requests.Session:
+    """A session that tries again a few times, honours Retry-After and says who asks.
+
+    request_s: seconds that one try may take, from its first byte to the answer's last.
+    """
     retry = Retry(
         total=retries,
+        read=min(retries, 1),  # what is slow once is slow again
         backoff_factor=0.5,
         backoff_jitter=0.5,
         status_forcelist=_TRANSIENT,
@@ -26,9 +58,11 @@ def make_session(retries: int = 4) -> requests.Session:
     )
     session = requests.Session()
     session.trust_env = True
+    session.max_redirects = _MAX_REDIRECTS
     session.headers["User-Agent"] = f"landpatch/{__version__}"
-    session.mount("http://", HTTPAdapter(max_retries=retry))
-    session.mount("https://", HTTPAdapter(max_retries=retry))
+    session.headers["Accept-Encoding"] = "gzip, deflate"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _TimedAdapter(request_s, max_retries=retry))
     return session
 
 
@@ -43,24 +77,44 @@ def fetch(
     """
     try:
         with session.get(url, params=params, timeout=TIMEOUT_S, stream=True) as answer:
-            body = answer.raw.read(max_bytes + 1, decode_content=True)
-            status = answer.status_code
-            announced = answer.headers.get("Content-Length")
-            encoded = "Content-Encoding" in answer.headers
+            _raise_refusal(answer, what)
+            announced = answer.headers.get("Content-Length", "")
+            encoding = _read_encoding(answer)
+            if encoding not in _ENCODINGS:
+                raise PermanentError(f"{what} sent a body encoded as {encoding[:100]!r}")
+            body = _read(answer, max_bytes)
     except requests.RequestException as error:
         raise TransientError(f"{what} cannot be reached: {type(error).__name__}") from error
     except (HTTPError, OSError) as error:
         raise TransientError(f"{what} broke off: {type(error).__name__}") from error
     except UnicodeError as error:
         raise PermanentError(f"{what} sent headers that cannot be read") from error
+    if len(body) > max_bytes:
+        raise PermanentError(f"{what} sent more than {max_bytes} bytes")
+    if announced.isdecimal() and not encoding and int(announced) != len(body):
+        raise TransientError(f"{what} sent {len(body)} of {announced} bytes")
+    return bytes(body)
+
+
+def _raise_refusal(answer: requests.Response, what: str) -> None:
+    """Raise what a status other than 200 means."""
+    status = answer.status_code
     if status in _TRANSIENT:
         failure = OverloadedError if status in _OVERLOADED else TransientError
         raise failure(f"{what} answered {status}")
     if status != 200:
+        begin = _read(answer, 200)[:200] if _read_encoding(answer) in _ENCODINGS else b""
         refusal = AbsentError if status == 404 else PermanentError
-        raise refusal(f"{what} answered {status}: {body[:200]!r}")
-    if len(body) > max_bytes:
-        raise PermanentError(f"{what} sent more than {max_bytes} bytes")
-    if announced and announced.isdecimal() and not encoded and int(announced) != len(body):
-        raise TransientError(f"{what} sent {len(body)} of {announced} bytes")
-    return bytes(body)
+        raise refusal(f"{what} answered {status}: {bytes(begin)!r}")
+
+
+def _read_encoding(answer: requests.Response) -> str:
+    return answer.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _read(answer: requests.Response, max_bytes: int) -> bytearray:
+    """The body, unpacked; ends soon after `max_bytes`. In pieces, so that little is unpacked at a time."""
+    body = bytearray()
+    while len(body) <= max_bytes and (piece := answer.raw.read(_PIECE_BYTES, decode_content=True)):
+        body += piece
+    return body

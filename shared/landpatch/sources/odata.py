@@ -19,14 +19,15 @@ from shapely.geometry import MultiPolygon, Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from landpatch.coverage import Scene
-from landpatch.errors import ConfigurationError, PermanentError
+from landpatch.errors import ConfigurationError, PermanentError, TransientError
 from landpatch.grid import Patch, patch_boxes, to_lonlat
 from landpatch.sources.gisco import UNREADABLE
 from landpatch.sources.http import fetch
 
 PAGE_SIZE = 1000
 MAX_PAGES = 100
-MAX_PAGE_BYTES = 100_000_000
+MAX_PAGE_BYTES = 40_000_000
+"""1000 genuine products have some 3 MB."""
 _WHAT = "the catalogue (LANDPATCH_ODATA_URL)"
 _PATH = re.compile(r"[A-Za-z0-9_./-]{1,500}")
 _POLYGON = re.compile(r"(MULTI)?POLYGON\b", re.IGNORECASE)
@@ -108,7 +109,8 @@ def find_scenes(
     """All Sentinel-2 L2A products that touch an area; arguments as in `build_filter`.
 
     Follows every page, in an explicit order; a product that pages repeat counts once. Raises
-    TransientError, or PermanentError for an answer that is none or pages that do not end.
+    TransientError, also for pages that lead back and so leave products out, or PermanentError for an
+    answer that is none or pages that do not end.
     """
     params: dict[str, str] | None = {
         "$filter": build_filter(area, start, end, max_cloud),
@@ -118,8 +120,11 @@ def find_scenes(
     }
     products: dict[str, _Product] = {}
     visited: set[str] = set()
-    page_url, unusable = url, 0
-    while page_url not in visited:
+    page_url: str | None = url
+    unusable = 0
+    while page_url is not None:
+        if page_url in visited:
+            raise TransientError(f"{_WHAT} leads from page {len(visited)} back to one that was read already")
         visited.add(page_url)
         if len(visited) > MAX_PAGES:
             raise PermanentError(f"{_WHAT} has more than {MAX_PAGES} pages; ask for a shorter time")
@@ -130,7 +135,7 @@ def find_scenes(
                 products[product.id] = product
             except ValidationError:
                 unusable += 1
-        page_url, params = _next_page(page, page_url, url), None
+        page_url, params = _next_page(page, url), None
     online = [product for product in products.values() if product.online]
     scenes = [scene for product in online if (scene := _to_scene(product, max_cloud)) is not None]
     return Findings(
@@ -151,14 +156,14 @@ def _read_page(body: bytes) -> dict[str, Any]:
     return page
 
 
-def _next_page(page: dict[str, Any], current: str, first: str) -> str:
-    """The address of the next page, whatever the case of its key; the current one on the last page.
+def _next_page(page: dict[str, Any], first: str) -> str | None:
+    """The address of the next page, whatever the case of its key; None on the last page.
 
     Only an address of the same service is followed.
     """
     link = next((value for key, value in page.items() if key.lower() == "@odata.nextlink"), None)
     if not link or not page["value"]:
-        return current
+        return None
     if not isinstance(link, str) or not _is_same_service(link, first):
         raise PermanentError(f"{_WHAT} points to a next page of another service")
     return link

@@ -1,0 +1,103 @@
+"""How much of a product has to be in memory at once: pure, from its heads and the order of its patches.
+
+Fetching ahead waits for room; what a patch needs now does not, and has to fit.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from landpatch.errors import PermanentError
+from landpatch.transfer import CHUNK_BYTES
+from services.image_worker.bands import BandHead
+from services.image_worker.cut import Site, TileKey, most_in_work
+from services.image_worker.product import Product
+
+_DECODER_BYTES = 4
+"""That OpenJPEG takes for a pixel of the tile that it decodes."""
+
+
+def fit_threads(product: Product, sites: Sequence[Site], most: int, limit: int) -> int:
+    """On how many threads, `most` or fewer, a product can be cut within so many bytes.
+
+    Raises PermanentError when it cannot be on a single one.
+    """
+    threads = most
+    while (needed := needed_bytes(product, sites, threads)) > limit:
+        if threads == 1:
+            raise PermanentError(
+                f"{product.name} needs {needed // 10**6} MB of memory at once, "
+                f"{limit // 10**6} MB are left of LANDPATCH_MEMORY_BYTES"
+            )
+        threads = max(1, threads // 2)
+    return threads
+
+
+def needed_bytes(product: Product, sites: Sequence[Site], threads: int) -> int:
+    """Most bytes that are held at a time, compressed and decoded, when nothing is fetched ahead.
+
+    sites: in the order in which they are cut. Where a file does not say how long its tile-parts are, they
+    are taken to be equal.
+    """
+    in_work = most_in_work(threads)
+    steps = len(sites) + in_work
+    begun: dict[TileKey, int] = {}
+    ended: dict[TileKey, int] = {}
+    for step, site in enumerate(sites):
+        for key in site.tiles:
+            begun.setdefault(key, step)
+            ended[key] = step + in_work
+    changes = [0] * (steps + 1)
+    for (name, tile), step in begun.items():
+        size = _decoded_bytes(product.bands[name], tile)
+        changes[step] += size
+        changes[ended[name, tile]] -= size
+    files = [_held_of_file(head, begun, in_work, steps) for head in product.bands.values()]
+    held = (decoded + sum(parts) for decoded, *parts in zip(accumulate(changes[:-1]), *files, strict=True))
+    working = sorted(_working_bytes(product.bands[name], tile) for name, tile in begun)
+    return max(held, default=0) + sum(working[-threads:])
+
+
+def _held_of_file(head: BandHead, begun: dict[TileKey, int], in_work: int, steps: int) -> list[int]:
+    """Bytes of a band's file that are held at each step, in whole chunks: from the first tile that may still
+    have to be decoded to the last that has been asked for."""
+    tiles = sorted((_begin(head, tile), tile) for name, tile in begun if name == head.name)
+    sizes = [_length(head, tile) for _, tile in tiles]
+    before = [0, *accumulate(sizes)]
+    last, first = [-1] * steps, [len(tiles)] * steps
+    for number, (_, tile) in enumerate(tiles):
+        step = begun[head.name, tile]
+        last[step] = max(last[step], number)
+        waits_until = min(step + in_work, steps) - 1
+        first[waits_until] = min(first[waits_until], number)
+    asked_for = accumulate(last, max)
+    waiting = list(accumulate(reversed(first), min))[::-1]
+    return [
+        min(before[end + 1] - before[begin] + CHUNK_BYTES, before[-1]) if begin <= end else 0
+        for begin, end in zip(waiting, asked_for, strict=True)
+    ]
+
+
+def _begin(head: BandHead, tile: int) -> int:
+    spans = head.head.spans
+    return spans[tile][0][0] if spans else tile
+
+
+def _length(head: BandHead, tile: int) -> int:
+    spans = head.head.spans
+    if spans:
+        return sum(length for _, length in spans[tile])
+    return (head.head.end - head.head.begin) // head.head.tiling.count
+
+
+def _pixels(head: BandHead, tile: int) -> int:
+    _, _, width, height = head.head.tiling.box(tile)
+    return width * height
+
+
+def _decoded_bytes(head: BandHead, tile: int) -> int:
+    return _pixels(head, tile) * (1 if head.head.bits <= 8 else 2)
+
+
+def _working_bytes(head: BandHead, tile: int) -> int:
+    """What decoding a tile takes besides its pixels: the decoder's own, and the tile-parts twice."""
+    return _pixels(head, tile) * _DECODER_BYTES + _decoded_bytes(head, tile) + 2 * _length(head, tile)

@@ -1,0 +1,118 @@
+"""Real services, each behind a proxy that can do to its answers what a test says."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from landpatch.grid import Patch
+from landpatch.quota import Governor, Quota
+from landpatch.sources.eodata import EOData
+from landpatch.storage import S3Store, make_s3_client
+from services.sandbox.catalogue import Entry, describe_product, write_entry
+from services.sandbox.scenes import load_tiles, plan_scenes
+from tests.contract.conftest import S3Server, free_port, redis_client, redis_url, running, serving_s3
+from tests.faults.proxy import Proxy, proxying
+from tests.unit.services.test_cut import CITIES, GROUPS, TILES, position_fields, write_product
+
+__all__ = ["redis_client", "redis_url"]
+
+PRODUCT = "S2A_MSIL2A_20230601T105031_N0510_R051_T31UDQ_20230601T165000.SAFE"
+FOLDER = f"Sentinel-2/MSI/L2A/2023/06/01/{PRODUCT}"
+PATCH = Patch(0, *CITIES["Paris"][1:], 0)
+QUOTA = Quota(
+    connections=4, connection_bytes_per_s=10**9, requests_per_minute=10**6, bytes_per_30_days=10**15
+)
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A real server and the proxy in front of it."""
+
+    server: S3Server
+    proxy: Proxy
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients try again without a pause."""
+    restless = SimpleNamespace(**vars(time) | {"sleep": lambda _: None})
+    for module in ("landpatch.sources.eodata", "botocore.endpoint", "urllib3.util.retry"):
+        monkeypatch.setattr(f"{module}.time", restless)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The bands of a product whose pixels tell where they are, by name."""
+    return write_product(TILES["31UDQ"], PATCH, position_fields(PATCH), tmp_path_factory.mktemp("jp2"))
+
+
+@pytest.fixture(scope="session")
+def eo(tmp_path_factory: pytest.TempPathFactory, data: Path, files: dict[str, bytes]) -> Iterator[Faulty]:
+    """The EO data store with one product."""
+    root = tmp_path_factory.mktemp("eo")
+    safe = root / "eodata" / FOLDER
+    size_of = {"SCL": 20} | {band: size_m for size_m, bands in GROUPS.items() for band in bands}
+    for band, content in files.items():
+        label = band if len(band) == 3 else f"B0{band[1]}"
+        images = safe / f"GRANULE/L2A_T31UDQ_A041234_20230601T105030/IMG_DATA/R{size_of[band]}m"
+        images.mkdir(parents=True, exist_ok=True)
+        (images / f"T31UDQ_20230601T105031_{label}_{size_of[band]}m.jp2").write_bytes(content)
+    genuine = data / "sentinel2/S2A_MSIL2A_20230625T234621_N0509_R073_T01WCP_20230626T022157.SAFE"
+    (safe / "MTD_MSIL2A.xml").write_bytes((genuine / "MTD_MSIL2A.xml").read_bytes())
+    with serving_s3(root) as server, proxying(server.endpoint) as proxy:
+        yield Faulty(server, proxy)
+
+
+@lru_cache
+def _client(server: S3Server, endpoint: str, retries: int, request_s: float):
+    return make_s3_client(endpoint, server.key, server.secret, retries=retries, request_s=request_s)
+
+
+@pytest.fixture
+def open_eodata(eo: Faulty, redis_client):
+    """Makes clients of the EO data store, through the proxy or of another endpoint."""
+
+    def make(endpoint: str = eo.proxy.url, request_s: float = 20) -> EOData:
+        # Nobody waits because the account has been asked to.
+        hold = "landpatch:quota:{account}:hold"
+        governor = Governor(redis_client, "account", QUOTA, sleep=lambda _: redis_client.delete(hold))
+        return EOData(_client(eo.server, endpoint, 0, request_s), endpoint, governor)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def destination(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    """The destination store."""
+    with serving_s3(tmp_path_factory.mktemp("store")) as server, proxying(server.endpoint) as proxy:
+        yield Faulty(server, proxy)
+
+
+@pytest.fixture
+def open_store(destination: Faulty):
+    """Makes clients of the destination, through the proxy or of another endpoint."""
+
+    def make(endpoint: str = destination.proxy.url, request_s: float = 20) -> S3Store:
+        server = destination.server
+        return S3Store(_client(server, endpoint, 1, request_s), server.bucket, endpoint)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Catalogue with two products, ImageServer and boundaries, behind the proxy."""
+    root, port = tmp_path_factory.mktemp("public"), free_port()
+    tile = next(tile for tile in load_tiles() if tile.id == "31UDQ")
+    for scene in [scene for scene in plan_scenes(tile, 2021) if scene.online][:2]:
+        write_entry(root, Entry(describe_product(scene, 10.0, 10**9, b"manifest"), frozenset()))
+    serve = [sys.executable, "-m", "services.sandbox", "serve", "--port", str(port), "--root", str(root)]
+    with running(serve, port, dict(os.environ)), proxying(f"http://127.0.0.1:{port}") as proxy:
+        yield proxy

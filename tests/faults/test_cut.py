@@ -1,0 +1,203 @@
+"""A product cut through a faulty store: the right pixels, or none and the reason; never a wrong one."""
+
+import re
+import struct
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from landpatch.codec import decode_image
+from landpatch.errors import ConfigurationError, InfrastructureError, PermanentError, TransientError
+from landpatch.ledger import Ledger
+from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
+from landpatch.settings import Settings
+from services.image_worker.pipeline import FIXED_BYTES, ImageWorker
+from services.image_worker.turn import Turn
+from tests.faults.conftest import FOLDER, PATCH, PRODUCT
+from tests.faults.proxy import Answer, announces, breaks_off, drips, names, resets, says, sends
+from tests.unit.services.test_cut import OFFSET, POSITION_ERROR_M, position_errors_m
+
+pytestmark = pytest.mark.stack
+
+KEY = f"data/images/FR101/2023/{PATCH.name}.tif"
+BAND, XML = r"GET /eodata/.*_B02_10m\.jp2", r"GET /eodata/.*MTD_MSIL2A\.xml"
+NO_KEY = b"<Error><Code>NoSuchKey</Code></Error>"
+ENTITIES = (
+    b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "0123456789">'
+    + b"".join(b'<!ENTITY %c "%b">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9))
+    + b"]><x>&j;</x>"
+)
+
+
+@pytest.fixture
+def cut(open_eodata, open_store, destination, redis_client):
+    """Cuts the patch of the product; gives the bytes of its image, None where there is none."""
+    direct = open_store(destination.server.endpoint)
+    direct.delete(KEY)
+
+    def run(request_s: float = 20, memory_bytes: int = 2**31) -> bytes | None:
+        ledger = Ledger(redis_client)
+        request = RegionRequest(nuts="FR101", year=2023, start=date(2023, 5, 1), end=date(2023, 9, 30))
+        scene = SceneRef(
+            id="00000000-0000-0000-0000-000000000001",
+            name=PRODUCT,
+            s3_path=FOLDER,
+            sensed=datetime(2023, 6, 1, tzinfo=UTC),
+            baseline=(5, 10),
+        )
+        message = CutScene(
+            run=ledger.start(request)[0], nuts="FR101", year=2023, round=1, recipe="test", composite="best",
+            scene=scene, patches=(PatchWork(name=PATCH.name),),
+        )  # fmt: skip
+        # Another is pending, so that nobody is asked for the next step.
+        other = SceneRef(**scene.model_dump() | {"id": "00000000-0000-0000-0000-000000000002"})
+        assert ledger.open_round(
+            request.key, message.run, 1, [message, message.model_copy(update={"scene": other})]
+        )
+        settings = Settings(_env_file=None).model_copy(update={"memory_bytes": memory_bytes, "threads": 2})
+        eodata = open_eodata(request_s=request_s)
+        ImageWorker(settings, open_store(request_s=request_s), eodata, ledger, Turn()).cut(message)
+        assert ledger.outcomes(request.key, "images")[PATCH.name].state == "complete"
+        return direct.get(KEY)
+
+    yield run
+    direct.delete(KEY)
+
+
+@pytest.fixture
+def stored(open_store, destination):
+    """What there is of the patch in the destination."""
+    return lambda: open_store(destination.server.endpoint).get(KEY)
+
+
+def assert_every_pixel_is_in_its_place(image: bytes) -> None:
+    seen = SimpleNamespace(reflectance=decode_image(image, PATCH).bands[:12])
+    for errors in position_errors_m(seen, PATCH, OFFSET).values():
+        assert np.abs(errors).max() <= POSITION_ERROR_M
+
+
+def test_without_a_fault_every_pixel_is_in_its_place(cut):
+    assert_every_pixel_is_in_its_place(cut())
+
+
+def test_faults_that_pass_leave_every_pixel_in_its_place(cut, eo, destination):
+    on_the_way = [
+        (r"GET /eodata.*list-type", says(503)),
+        (XML, resets),
+        (BAND, breaks_off(0.5, "reset")),
+        (r"_B03_10m", breaks_off(0.9, "close")),
+        (r"_B04_10m", announces(-9)),
+        (r"_B8A_20m", says(429, Retry_After="1")),
+        (r"_B11_20m", says(498)),
+        (r"_SCL_20m", says(200, b"<html></html>")),
+        (r"_B01_60m", names(Content_Range="bytes 5-10/20")),
+    ]
+    with destination.proxy.doing(f"PUT /bucket/{KEY}", says(500), times=1):
+        rules = [eo.proxy.doing(pattern, fault, times=1) for pattern, fault in on_the_way]
+        for rule in rules:
+            rule.__enter__()
+        image = cut()
+        for rule in reversed(rules):
+            rule.__exit__(None, None, None)
+    assert_every_pixel_is_in_its_place(image)
+
+
+def at(offset: int, data: bytes):
+    """Other bytes at an offset of the first part of a file; parts that begin elsewhere stay."""
+
+    def change(body: bytes) -> bytes:
+        if not body.startswith(b"\x00\x00\x00\x0cjP"):
+            return body
+        return body[:offset] + data + body[offset + len(data) :]
+
+    return sends(change)
+
+
+def in_size(data: bytes, offset: int = 0):
+    """Other bytes in the marker of the image's size."""
+
+    def change(body: bytes) -> bytes:
+        begin = body.find(b"\xff\x4f\xff\x51") + 8 + offset
+        return body if begin < 8 + offset else body[:begin] + data + body[begin + len(data) :]
+
+    return sends(change)
+
+
+def flip_tile_parts(body: bytes) -> bytes:
+    """Every mark that a tile-part begins with is gone."""
+    return body.replace(b"\xff\x90\x00\x0a", b"\xff\x91\x00\x0a")
+
+
+CODED = re.compile(rb"(\xff\x52\x00.{6})\x04", re.S)
+"""The marker of the coding style, up to the number of wavelet levels."""
+OTHERWISE = "is coded otherwise than B"
+LAST = {
+    "404 for one band": (BAND, says(404, NO_KEY), PermanentError, r"_B02_10m\.jp2, has no such object"),
+    "403 for one band": (BAND, says(403), ConfigurationError, "refuses the credentials"),
+    "503 for ever": (BAND, says(503), TransientError, "asks to wait"),
+    "a TIFF in disguise": (BAND, at(0, b"II*\x00"), PermanentError, "B2 is not a JP2 file"),
+    "flipped bytes in the head": (BAND, at(90, b"\xff" * 40), PermanentError, "B2 "),
+    "flipped bytes between tiles": (BAND, sends(flip_tile_parts), PermanentError, "B2 "),
+    "10^6 x 10^6 pixels": (
+        BAND, in_size(struct.pack(">II", 10**6, 10**6)), PermanentError, "B2 is",
+    ),
+    "a tile of 10980 x 10980 pixels": (
+        BAND, in_size(struct.pack(">8I", 10980, 10980, 0, 0, 10980, 10980, 0, 0)), PermanentError, OTHERWISE,
+    ),
+    "another depth": (BAND, in_size(bytes([13]), 34), PermanentError, "its header and its codestream differ"),
+    "fewer wavelet levels": (
+        BAND, sends(lambda body: CODED.sub(rb"\g<1>" + b"\x03", body)), PermanentError, "B2 cannot be opened",
+    ),
+    "metadata with entities": (
+        XML, sends(lambda body: ENTITIES.ljust(len(body))), PermanentError, "not safe XML",
+    ),
+    "metadata of HTML": (
+        XML, sends(lambda body: b"<html></html>".ljust(len(body))), PermanentError, "MTD_MSIL2A.xml",
+    ),
+    "another file from its second part on": (
+        BAND, None, TransientError, "has been replaced while it was read",
+    ),
+}  # fmt: skip
+
+
+def replace_after_the_first():
+    """Another ETag from the second answer on."""
+    versions = iter(['"first"'])
+
+    def change(answer: Answer) -> Answer:
+        return names(ETag=next(versions, '"second"'))(answer)
+
+    return change
+
+
+@pytest.mark.parametrize("fault", LAST)
+def test_a_fault_that_stays_ends_with_its_reason_and_without_an_image(cut, stored, eo, fault):
+    pattern, change, error, reason = LAST[fault]
+    if change is None:
+        change = replace_after_the_first()
+    with eo.proxy.doing(pattern, change), pytest.raises(error, match=reason):
+        cut()
+    assert stored() is None
+
+
+def test_a_band_that_drips_for_ever_ends(cut, stored, eo):
+    with eo.proxy.doing(BAND, drips()), pytest.raises(TransientError):
+        cut(request_s=0.5)
+    assert stored() is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [(says(507), InfrastructureError), (says(403), ConfigurationError)]
+)
+def test_a_fault_of_the_destination_is_none_of_the_products(cut, destination, redis_client, fault, error):
+    with destination.proxy.doing(f"PUT /bucket/{KEY}", fault), pytest.raises(error, match="destination"):
+        cut()
+    assert Ledger(redis_client).outcomes("FR101/2023", "images") == {}
+
+
+def test_a_product_that_does_not_fit_into_memory_is_refused_with_a_reason(cut, stored):
+    with pytest.raises(PermanentError, match=r"needs \d+ MB of memory at once, 10 MB are left"):
+        cut(memory_bytes=FIXED_BYTES + 10**7)
+    assert stored() is None
