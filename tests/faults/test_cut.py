@@ -143,8 +143,8 @@ LAST = {
     "10^6 x 10^6 pixels": (
         BAND, in_size(struct.pack(">II", 10**6, 10**6)), PermanentError, "B2 is",
     ),
-    "a tile of 10980 x 10980 pixels": (
-        BAND, in_size(struct.pack(">8I", 10980, 10980, 0, 0, 10980, 10980, 0, 0)), PermanentError, OTHERWISE,
+    "tiles of 5490 x 5490 pixels": (
+        BAND, in_size(struct.pack(">8I", 10980, 10980, 0, 0, 5490, 5490, 0, 0)), PermanentError, OTHERWISE,
     ),
     "another depth": (BAND, in_size(bytes([13]), 34), PermanentError, "its header and its codestream differ"),
     "fewer wavelet levels": (

@@ -126,5 +126,5 @@ def test_the_store_is_not_opened_without_both_credentials(monkeypatch, given):
 
 def test_metadata_that_is_no_metadata_by_its_size_is_not_read():
     sizes = listing() | {f"{FOLDER}/MTD_MSIL2A.xml": 10_000_001}
-    with pytest.raises(PermanentError, match="10000001 bytes of metadata"):
+    with pytest.raises(PermanentError, match="10000001 bytes is larger than metadata is"):
         resolve_files(sizes, FOLDER, PRODUCT)
