@@ -1,4 +1,4 @@
-"""Command line: `python -m services.sandbox serve|gate|prepare`."""
+"""Command line: `python -m services.sandbox serve|gate|prepare|ask`."""
 
 import argparse
 import sys
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import uvicorn
 
+from landpatch.errors import LandpatchError, RequestError
 from landpatch.quota import read_quota
 from landpatch.settings import load_settings
 from services.sandbox.app import make_app
+from services.sandbox.client import ask
 from services.sandbox.gate import make_gate
 from services.sandbox.prepare import prepare
 
@@ -26,7 +28,23 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     making.add_argument("--year", type=int, default=2021)
     for command in (serving, making):
         command.add_argument("--root", type=Path, required=True, help="where products and catalogue lie")
+    for command in (serving, guarding):
+        command.add_argument("--address", default="127.0.0.1", help="where to listen")
+    asking = commands.add_parser("ask", help="have a sandbox that serves elsewhere make a region's products")
+    asking.add_argument("region", help="NUTS 3 code, such as FR101")
+    asking.add_argument("--year", type=int, default=2021)
+    asking.add_argument("--url", required=True, help="of that sandbox")
     return parser.parse_args(arguments)
+
+
+def _ask(url: str, region: str, year: int) -> int:
+    try:
+        for at in ask(url, region, year):
+            print(f"product {at.done}/{at.total}", flush=True)
+    except LandpatchError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, RequestError) else 1
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -34,12 +52,14 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     if options.command == "gate":
         gate = make_gate(options.upstream, read_quota(load_settings(None)))
-        uvicorn.run(gate, host="127.0.0.1", port=options.port, log_level="warning", access_log=False)
+        uvicorn.run(gate, host=options.address, port=options.port, log_level="warning", access_log=False)
         return 0
+    if options.command == "ask":
+        return _ask(options.url, options.region.strip().upper(), options.year)
     root = options.root.resolve()
     if options.command == "serve":
         root.mkdir(parents=True, exist_ok=True)
-        uvicorn.run(make_app(root), host="127.0.0.1", port=options.port, log_level="warning")
+        uvicorn.run(make_app(root), host=options.address, port=options.port, log_level="warning")
         return 0
     try:
         total = prepare(options.region, options.year, root, lambda line: print(line, flush=True))
