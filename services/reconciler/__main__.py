@@ -1,6 +1,7 @@
 """Command line: `python -m services.reconciler`."""
 
 import signal
+import time
 from threading import Event
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from landpatch.celery import make_app
 from landpatch.connection import open_redis
 from landpatch.errors import InfrastructureError
+from landpatch.heartbeat import Heartbeat, note_heartbeat
 from landpatch.ledger import Ledger
 from landpatch.log import configure_logging
 from landpatch.settings import load_settings
@@ -29,6 +31,9 @@ def main() -> None:
             reconciler.look()
         except InfrastructureError as error:
             structlog.get_logger().warning("cannot look", reason=str(error))
+        if settings.heartbeat_file:
+            now = time.monotonic()
+            note_heartbeat(settings.heartbeat_file, Heartbeat(now, now, in_hand=0, hands=0, queues=()))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from landpatch.broker import PRIORITIES
 from landpatch.connection import NO_REDIS, read_tls
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.gdal import restrict_drivers
+from landpatch.heartbeat import keep_heartbeat
 from landpatch.ledger import KINDS, Kind, Ledger, Overdue
 from landpatch.log import configure_logging
 from landpatch.messages import (
@@ -100,6 +101,8 @@ def make_app(name: str, settings: Settings | None = None) -> Celery:
         },
         visibility_timeout=VISIBILITY_TIMEOUT_S,
     )
+    if settings.heartbeat_file:
+        keep_heartbeat(app, settings.heartbeat_file)
     return app
 
 

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     reconcile_s: float = Field(5, alias="LANDPATCH_RECONCILE_S", ge=0.1, le=600)
     """How often the reconciler looks for tasks that nobody cares for."""
 
+    heartbeat_file: Path | None = Field(None, alias="LANDPATCH_HEARTBEAT_FILE")
+    """Where a worker notes that it takes messages, for `services.health`."""
+
     def is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
         """Whether a patch with these shares of valid and of clear pixels counts as complete."""
         return valid_fraction >= self.valid_share and clear_fraction >= self.clear_share

