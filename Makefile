@@ -89,10 +89,14 @@ lint: $(READY) ## Check style and types, and look dependencies up as `make audit
 audit: $(READY) ## Look every pinned package up in a database of vulnerabilities: [AUDIT=required]
 	@AUDIT=$(AUDIT) $(BIN)/python scripts/audit.py
 
+LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--quiet --custom-compile-command "make lock"
+
 .PHONY: lock
-lock: $(READY) ## Pin every dependency with hashes in requirements.lock
-	@$(UV) pip compile pyproject.toml --group stack --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
+lock: $(READY) ## Pin every dependency with hashes: requirements.lock, and of it what the images need
+	@$(LOCK) --group stack --group dev -o requirements.lock
+	@$(LOCK) --group stack --constraint requirements.lock -o requirements.stack.lock
+	@$(LOCK) --constraint requirements.lock -o requirements.worker.lock
 
 .PHONY: clean
 clean: down ## Stop the stack; remove the environment and the caches, but no results
