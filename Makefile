@@ -37,9 +37,14 @@ setup: $(READY) ## Make the Python environment in .venv
 region-named:
 	@if [ -z '$(NUTS)' ]; then echo "landpatch: which region? Say: make region NUTS=FR101" >&2; exit 2; fi
 
+# Where `make region` builds: on this machine, with Docker Compose, or in a cluster.
+REGION_HERE = $(BIN)/landpatch region
+REGION_compose = bash scripts/compose.sh region
+REGION_k8s = bash scripts/k8s-region.sh
+
 .PHONY: region
-region: region-named $(READY) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best]
-	@$(BIN)/landpatch region '$(NUTS)' $(OPTIONS)
+region: region-named $(if $(STACK),,$(READY)) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best] [STACK=compose or k8s]
+	@$(or $(REGION_$(or $(STACK),HERE)),echo "landpatch: STACK is compose or k8s, not" >&2; exit 2;) '$(NUTS)' $(OPTIONS)
 
 .PHONY: plan
 plan: region-named $(READY) ## Say what regions would take, before anything runs: NUTS=FR101 or NUTS="FR101 LU000" or NUTS=all
@@ -57,6 +62,22 @@ down: ## Stop the embedded stack; nothing is left running
 status: $(READY) ## Show the embedded stack and the regions
 	@$(BIN)/python -m services.stack status
 	@$(BIN)/landpatch status || true
+
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' shared/landpatch/__init__.py)
+
+.PHONY: images
+images: ## Build the images landpatch-worker and landpatch-stack
+	@for target in worker stack; do docker build --target $$target --tag landpatch-$$target:$(VERSION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+		--build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) .; done
+
+.PHONY: compose-up
+compose-up: ## Start the services with Docker Compose; the sandbox where no credentials are set
+	@bash scripts/compose.sh up
+
+.PHONY: compose-down
+compose-down: ## Stop what Docker Compose runs; volumes are kept
+	@bash scripts/compose.sh down
 
 .PHONY: test
 test: $(READY) ## Run the whole test suite
