@@ -19,7 +19,7 @@ COPY services /app/services
 RUN rm -rf /app/services/stack && python -m compileall -q /app
 
 FROM ${PYTHON_IMAGE} AS base
-# Wheels of rasterio expect libexpat of the system (https://github.com/rasterio/rasterio/issues/3248).
+# Wheels of rasterio expect libexpat of the system (https://github.com/rasterio/rasterio-wheels/issues/136).
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libexpat1 \
