@@ -44,7 +44,7 @@ REGION_k8s = bash scripts/k8s-region.sh
 
 .PHONY: region
 region: region-named $(if $(STACK),,$(READY)) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best] [STACK=compose or k8s]
-	@$(or $(REGION_$(or $(STACK),HERE)),echo "landpatch: STACK is compose or k8s, not" >&2; exit 2;) '$(NUTS)' $(OPTIONS)
+	@$(or $(REGION_$(or $(STACK),HERE)),$(error STACK is compose or k8s)) '$(NUTS)' $(OPTIONS)
 
 .PHONY: plan
 plan: region-named $(READY) ## Say what regions would take, before anything runs: NUTS=FR101 or NUTS="FR101 LU000" or NUTS=all

@@ -1,0 +1,113 @@
+"""What both deployments have in common, and what they may say."""
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from landpatch.errors import ConfigurationError
+from landpatch.settings import Settings, load_settings
+from services.stack.parts import WORKERS
+
+ROOT = Path(__file__).parents[3]
+SETTINGS = {str(field.alias) for field in Settings.model_fields.values()}
+SECRETS = {
+    str(field.alias)
+    for field in Settings.model_fields.values()
+    if SecretStr in getattr(field.annotation, "__args__", (field.annotation,))
+} | {"FLOWER_BASIC_AUTH"}
+NO_SETTINGS = {
+    "LANDPATCH_LOG",  # read before there are settings
+    "REMAP_SIGTERM",  # Celery
+    "MALLOC_ARENA_MAX",  # glibc
+    "RCLONE_CONFIG",  # rclone
+    "FLOWER_BASIC_AUTH",  # Flower
+}
+MODULES = {f"services.{service}": queue for service, queue in WORKERS.items()}
+"""Queue of each module that is run by Celery."""
+REDIS = {"LANDPATCH_REDIS_URL"}
+STORE = {"AWS_S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+ACCOUNT = {"EO_S3_ACCESS_KEY_ID", "EO_S3_SECRET_ACCESS_KEY"}
+NEEDS = {
+    "dispatcher": REDIS | STORE,
+    "image-worker": REDIS | STORE | ACCOUNT,
+    "label-worker": REDIS | STORE,
+    "indexer": REDIS | STORE,
+    "reconciler": REDIS,
+    "metrics": REDIS | {"EO_S3_ACCESS_KEY_ID"},
+    "flower": REDIS | {"FLOWER_BASIC_AUTH"},
+    "submit": REDIS | STORE | ACCOUNT,
+    "store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    "eo-store": ACCOUNT,
+}
+"""What a service does not start without; it gets no other secret."""
+
+
+def check_variables(service: str, environment: Mapping[str, str]) -> list[str]:
+    """Faults of what a service finds in its environment."""
+    needed = NEEDS.get(service, set())
+    given = set(environment)
+    faults = [f"{service}: unknown variable {name}" for name in given - SETTINGS - NO_SETTINGS]
+    faults += [f"{service}: {name} is missing" for name in needed - given]
+    optional = {"AWS_SESSION_TOKEN"} if "AWS_SECRET_ACCESS_KEY" in needed else set()
+    faults += [f"{service}: {name} is not for it" for name in (given & SECRETS) - needed - optional]
+    return faults
+
+
+def check_values(environment: Mapping[str, str]) -> list[str]:
+    """Faults of the values, as the services themselves would find them."""
+    try:
+        Settings.model_validate({name: text for name, text in environment.items() if text})
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def check_command(service: str, words: list[str]) -> list[str]:
+    """Faults of a command: modules and options that there are not."""
+    if words[:1] != ["python"]:
+        return [] if words[0] in {"rclone", "redis-server"} else [f"{service}: runs {words[0]}"]
+    if words[1:2] != ["-m"]:
+        return [f"{service}: no module in {words}"]
+    module = words[2]
+    if module == "celery":
+        return _check_celery(service, words)
+    if not _exists(module):
+        return [f"{service}: no module {module}"]
+    main = importlib.util.find_spec(f"{module}.__main__" if _exists(f"{module}.__main__") else module)
+    assert main is not None
+    assert main.origin is not None
+    source = Path(main.origin).read_text()
+    options = [word for word in words[3:] if word.startswith("--")]
+    return [f"{service}: {module} knows no {word}" for word in options if f'"{word}"' not in source]
+
+
+def _check_celery(service: str, words: list[str]) -> list[str]:
+    module = words[words.index("-A") + 1]
+    if module not in MODULES or not _exists(f"{module}.tasks"):
+        return [f"{service}: no Celery service {module}"]
+    queue = words[words.index("--queues") + 1]
+    return [] if queue == MODULES[module] else [f"{service}: {module} takes {queue}, not {MODULES[module]}"]
+
+
+def check_consumers(commands: Iterable[list[str]]) -> list[str]:
+    """Faults of who takes from which queue: each has just one service."""
+    taken = [words[words.index("--queues") + 1] for words in commands if "--queues" in words]
+    every = sorted(MODULES.values())
+    return [] if sorted(taken) == every else [f"queues {sorted(taken)} are taken, not {every}"]
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def defaults() -> Settings:
+    """The settings where nothing is set."""
+    try:
+        return load_settings(None)
+    except ConfigurationError as error:
+        raise AssertionError from error
