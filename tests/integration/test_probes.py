@@ -173,6 +173,30 @@ def test_the_cluster_asks_for_metrics_that_there_are(environment):
     assert named <= {line.partition("{")[0] for line in lines}
 
 
+def test_a_sandbox_is_asked_from_elsewhere(tmp_path):
+    (port,) = _free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    serve = ["serve", "--address", "127.0.0.1", "--port", str(port), "--root", str(tmp_path)]
+
+    def ask(region: str, at: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "services.sandbox", "ask", region, "--url", at]
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    with running([sys.executable, "-m", "services.sandbox", *serve]):
+        wait_until(lambda: probe(f"{url}/healthz").returncode == 0)
+        unknown = ask("XX999", url)
+        assert (unknown.returncode, unknown.stderr.strip()) == (2, "the sandbox: unknown region XX999")
+    assert ask("FR101", url).returncode == 1
+
+
 def test_what_does_not_listen_is_not_well():
     assert probe("1").returncode == 1
     assert probe("http://127.0.0.1:1/").returncode == 1

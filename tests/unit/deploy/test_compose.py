@@ -43,7 +43,7 @@ Project = dict
 
 
 class Checkout:
-    """What Compose needs of the project, in a folder of its own, and a `docker` that notes what it is told."""
+    """What Compose needs of the project, in a folder, and a `docker` that notes what it is told."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
