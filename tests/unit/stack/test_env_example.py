@@ -8,8 +8,8 @@ from pydantic_core import PydanticUndefined
 from landpatch.settings import Settings
 
 ROOT = Path(__file__).parents[3]
-NO_SETTINGS = {"LANDPATCH_STATE_DIR", "LANDPATCH_LOG"}
-"""Read before there are settings."""
+NO_SETTINGS = {"LANDPATCH_STATE_DIR", "LANDPATCH_LOG", "COMPOSE_PROFILES", "FLOWER_BASIC_AUTH"}
+"""Read before there are settings, or by others."""
 NOT_FOR_USERS = {"LANDPATCH_SOURCE"}
 """Set by the embedded stack."""
 
