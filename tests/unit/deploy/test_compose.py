@@ -314,7 +314,7 @@ def check_redis(project: Project) -> list[str]:
     """Faults of how Redis keeps what it is told."""
     words = project["services"]["redis"]["command"]
     said = dict(pairwise(words))
-    meant = {"--appendonly": "yes", "--maxmemory-policy": "noeviction", "--dir": "/data"}
+    meant = {"--appendonly": "yes", "--save": "", "--maxmemory-policy": "noeviction", "--dir": "/data"}
     faults = [
         f"redis: {option} is {said.get(option)}" for option in meant if said.get(option) != meant[option]
     ]
@@ -396,6 +396,7 @@ BREAKS: dict[str, tuple[str, Callable[[dict], object]]] = {
         lambda them: them["image-worker"]["depends_on"]["store"].update(required=True),
     ),
     "Redis throws out": ("redis", lambda them: _swap(them["redis"]["command"], "noeviction", "allkeys-lru")),
+    "Redis writes snapshots": ("redis", lambda them: them["redis"]["command"].remove("--save")),
     "Redis forgets": ("redis", lambda them: them["redis"].update(volumes=[])),
     "Redis without a password": (
         "redis",
