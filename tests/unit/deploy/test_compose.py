@@ -305,6 +305,9 @@ def check_order(project: Project) -> list[str]:
                 faults.append(f"{name}: does not wait until {other} is well")
             if other not in ALWAYS and how["required"] and "profiles" not in service:
                 faults.append(f"{name}: cannot start without {other}")
+        probe = service.get("healthcheck", {})
+        if name not in ONCE and not {"test", "interval", "timeout", "retries"} <= probe.keys():
+            faults.append(f"{name}: nobody looks whether it is well")
         if name in ALWAYS - {"redis"} and "redis" not in service.get("depends_on", {}):
             faults.append(f"{name}: does not wait for Redis")
     return faults
@@ -391,6 +394,7 @@ BREAKS: dict[str, tuple[str, Callable[[dict], object]]] = {
         "order",
         lambda them: them["image-worker"]["depends_on"]["redis"].update(condition="service_started"),
     ),
+    "nobody looks": ("order", lambda them: them["image-worker"].pop("healthcheck")),
     "a store that has to be there": (
         "order",
         lambda them: them["image-worker"]["depends_on"]["store"].update(required=True),
