@@ -24,6 +24,8 @@ NO_SETTINGS = {
     "RCLONE_CONFIG",  # rclone
     "FLOWER_BASIC_AUTH",  # Flower
 }
+FILES = {"LANDPATCH_REDIS_CA_FILE"}
+"""Settings that name a file of the container."""
 MODULES = {f"services.{service}": queue for service, queue in WORKERS.items()}
 """Queue of each module that is run by Celery."""
 REDIS = {"LANDPATCH_REDIS_URL"}
@@ -58,7 +60,8 @@ def check_variables(service: str, environment: Mapping[str, str]) -> list[str]:
 def check_values(environment: Mapping[str, str]) -> list[str]:
     """Faults of the values, as the services themselves would find them."""
     try:
-        Settings.model_validate({name: text for name, text in environment.items() if text})
+        given = {name: text for name, text in environment.items() if text and name not in FILES}
+        Settings.model_validate(given)
     except ValueError as error:
         return [str(error)]
     return []

@@ -18,6 +18,7 @@ import yaml
 
 from landpatch import __version__
 from tests.unit.deploy.known import (
+    FILES,
     NEEDS,
     NO_SETTINGS,
     ROOT,
@@ -37,7 +38,7 @@ SANDBOX = {"sandbox", "eo-store", "eodata"}
 STORE = {"store", "files"}
 ONCE = {"submit", "prepare"}
 ALWAYS = WORKERS | {"redis", "reconciler", "metrics", "flower"}
-OF_THIS_MACHINE = {"LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_THREADS"}
+OF_THIS_MACHINE = {"LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_THREADS", *FILES}
 """Settings that the image or the Compose file gives."""
 Project = dict
 
@@ -185,8 +186,8 @@ def test_passwords_are_made_once_and_only_their_owner_reads_them(checkout):
     first = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.rglob("*"):
-        # Redis reads this one as another user, below a folder that is closed to others.
-        assert path.name == "redis_password" or not path.stat().st_mode & 0o077, path
+        # Containers read these two as other users, below a folder that is closed to others.
+        assert path.name in {"redis_password", "redis_ca"} or not path.stat().st_mode & 0o077, path
     checkout.run("up")
     assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == first
 
@@ -432,6 +433,19 @@ def test_every_setting_reaches_the_services(checkout):
         expected = SETTINGS - SECRETS - OF_THIS_MACHINE | needed
         assert {name for name in expected if environment.get(name) != given.get(name)} == set(), service
     assert NO_SETTINGS & given.keys() == {"FLOWER_BASIC_AUTH"}
+
+
+def test_a_private_authority_of_redis_is_mounted(checkout):
+    (checkout.folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    given = {"LANDPATCH_REDIS_CA_FILE": str(checkout.folder / "ca.pem")}
+    project = checkout.read(**given, LANDPATCH_REDIS_URL="rediss://:secret@redis.example.org/0")
+    for name in ALWAYS - {"redis"}:
+        service = project["services"][name]
+        assert service["environment"]["LANDPATCH_REDIS_CA_FILE"] == "/run/secrets/redis_ca"
+        assert "redis_ca" in [secret["source"] for secret in service["secrets"]]
+    assert Path(project["secrets"]["redis_ca"]["file"]).read_text() == "-----BEGIN CERTIFICATE-----"
+    absent = checkout.run("config", LANDPATCH_REDIS_CA_FILE=str(checkout.folder / "none.pem"))
+    assert absent.returncode == 2
 
 
 def test_an_image_worker_has_the_memory_that_its_processes_may_use(whole):
