@@ -87,25 +87,37 @@ def names(lock: str) -> set[str]:
     return {pin.partition("==")[0] for pin in pins(lock)}
 
 
-def test_the_services_of_the_worker_image_need_nothing_else():
-    there = names("requirements.worker.lock") | {"landpatch"}
+IMPORTED = {
+    "worker": (
+        "services.dispatcher.tasks", "services.image_worker.tasks", "services.label_worker.tasks",
+        "services.indexer.tasks", "services.reconciler.__main__", "services.health.__main__", "landpatch.cli",
+    ),
+    "stack": (
+        "services.flower.__main__", "services.dispatcher.tasks", "flower.command", "services.metrics.__main__",
+        "services.store.__main__", "services.sandbox.__main__", "services.health.__main__",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("image", "modules"), IMPORTED.items())
+def test_the_services_of_an_image_need_no_package_that_is_not_in_it(image, modules):
+    there = names(f"requirements.{image}.lock") | {"landpatch"}
     absent = {
         module
         for module, distributions in packages_distributions().items()
         if not {re.sub(r"[-_.]+", "-", each).lower() for each in distributions} & there
-    } - {"services", "shared", "tests", "benchmarks"}
-    assert {"flower", "uvicorn", "supervisor", "pytest"} <= absent
+    } - {"services", "shared", "tests", "benchmarks", *sys.stdlib_module_names}
+    assert {"pytest", "hypothesis"} <= absent
+    assert ("uvicorn" in absent) == (image == "worker")
     code = (
         "import sys\n"
-        f"absent = {absent - sys.stdlib_module_names!r}\n"
+        f"absent = {absent!r}\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name.partition('.')[0] in absent:\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Finder())\n"
-        "import services.dispatcher.tasks, services.image_worker.tasks, services.label_worker.tasks\n"
-        "import services.indexer.tasks, services.reconciler.__main__, services.health.__main__\n"
-        "import landpatch.cli\n"
+        f"import {', '.join(modules)}\n"
     )
     environment = {"LANDPATCH_REDIS_URL": "redis://127.0.0.1:1/0", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
