@@ -93,8 +93,9 @@ IMPORTED = {
         "services.indexer.tasks", "services.reconciler.__main__", "services.health.__main__", "landpatch.cli",
     ),
     "stack": (
-        "services.flower.__main__", "services.dispatcher.tasks", "flower.command", "services.metrics.__main__",
-        "services.store.__main__", "services.sandbox.__main__", "services.health.__main__",
+        "services.flower.__main__", "services.dispatcher.tasks", "flower.command",
+        "services.metrics.__main__", "services.store.__main__",
+        "services.sandbox.__main__", "services.health.__main__",
     ),
 }  # fmt: skip
 
