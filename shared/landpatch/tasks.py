@@ -125,27 +125,33 @@ class _Attempt(Generic[M]):
         Raises Retry when it was put off, InfrastructureError when the ledger cannot be reached.
         """
         try:
-            if self.number > MAX_ATTEMPTS:
+            if self.number >= MAX_ATTEMPTS + 1:
                 raise TransientError(LOST)
             body(self.message)
         except InfrastructureError as error:
             outages = round(self.number * OUTAGES_AN_ATTEMPT) % OUTAGES_AN_ATTEMPT + 1
             pause = pause_s(outages, self.retry_s, LONGEST_OUTAGE_PAUSE)
-            self._fail(error, str(error), pause, forgive=1 - 1 / OUTAGES_AN_ATTEMPT)
+            self._put_off(error, str(error), pause, forgive=1 - 1 / OUTAGES_AN_ATTEMPT)
+            # Without Redis or the store no other product helps: the region cannot be built.
+            self.ledger.fail(self.message.region, self.message.run, str(error))
         except (TransientError, SoftTimeLimitExceeded, MemoryError) as error:
             reason = (
                 str(error) if isinstance(error, LandpatchError) else f"{type(error).__name__} of a worker"
             )
-            self._fail(error, reason, pause_s(int(self.number), self.retry_s, LONGEST_PAUSE))
+            self._put_off(error, reason, pause_s(int(self.number), self.retry_s, LONGEST_PAUSE))
+            self.give_up(self.message, reason)
         except LandpatchError as error:
             self._bury(str(error))
+            self.give_up(self.message, str(error))
         except Exception as error:
             log.exception("unexpected", region=self.message.region, task=self.message.task)
-            self._bury(f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            self._bury(reason)
+            self.give_up(self.message, reason)
             raise
 
-    def _fail(self, error: Exception, reason: str, pause: float, forgive: float = 0) -> None:
-        """Put the task off, or give it up when it has been tried often enough."""
+    def _put_off(self, error: Exception, reason: str, pause: float, forgive: float = 0) -> None:
+        """Put the task off and raise Retry; bury it, and return, when it has been tried often enough."""
         if self.number - forgive >= MAX_ATTEMPTS:
             self._bury(reason)
             return
@@ -159,4 +165,3 @@ class _Attempt(Generic[M]):
         product = message.scene.name if isinstance(message, CutScene) else ""
         patches = len(message.patches) if isinstance(message, CutScene | SettlePatches | FetchLabels) else 0
         self.ledger.bury(message, DeadLetter(reason, int(self.number), product, patches))
-        self.give_up(message, reason)

@@ -153,6 +153,16 @@ def test_while_the_store_is_away_attempts_do_not_count(world, worker):
     assert not world.ledger.dead_letters(REGION)
 
 
+def test_when_the_store_stays_away_the_region_fails_and_says_why(world, worker):
+    world.add(toys.AWAY)
+    send(world.message(toys.AWAY))
+    world.wait_for(lambda: world.ledger.facts(REGION)["state"] == "failed", 100)
+    assert world.ledger.facts(REGION)["message"] == "the destination store is full"
+    assert world.ledger.active() == []
+    world.wait_for(lambda: not in_hand(world.client) and not sum(world.waiting().values()))
+    assert world.begun(toys.AWAY) == 40
+
+
 def test_a_message_that_was_never_sent_or_is_lost_is_sent(world, worker):
     world.ledger.add_labels(REGION, world.run, [world.message(99)])
     world.ledger.claim(REGION, world.run, "labels", 3600)

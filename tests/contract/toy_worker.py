@@ -43,6 +43,8 @@ def fetch_labels(message: FetchLabels) -> None:
         raise ZeroDivisionError("a bug")
     if message.block == toys.MEMORY:
         raise MemoryError
+    if message.block == toys.AWAY:
+        raise InfrastructureError("the destination store is full")
     if message.block == toys.OUTAGE and begun <= 6:
         raise InfrastructureError("the destination store cannot be reached")
     if message.block == toys.KILLED or (message.block == toys.KILLED_ONCE and begun == 1):
