@@ -224,8 +224,9 @@ def test_a_worker_told_to_stop_gives_its_task_back_or_ends_it(world):
     world.wait_for(lambda: world.begun(toys.SLOW) == 1)
     first.terminate()
     first.wait(40)
+    # Ended just then, its message may be there all the same, and will be dropped.
     still = world.ledger.is_pending(REGION, "labels", str(toys.SLOW))
-    assert still == bool(sum(world.waiting().values()))
+    assert not still or sum(world.waiting().values()) == 1
     assert not in_hand(world.client)
 
 
