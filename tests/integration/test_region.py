@@ -279,12 +279,12 @@ def test_a_broken_product_becomes_a_dead_letter_and_its_patches_go_on_until_a_re
 
 
 def test_a_retry_leaves_alone_what_no_product_shows(stack):
-    options = ("FR101", "--year", "2019", "--start", "05-01", "--end", "05-01")
+    options = ("FR101", "--year", "2020", "--start", "05-01", "--end", "05-01")
     first = stack.landpatch("region", *options, "--json")
     result = json.loads(first.stdout.splitlines()[-1])
     assert first.returncode == 3
     assert {entry["reason"] for entry in result["missing"]} == {"no product in the catalogue covers it"}
-    again = stack.landpatch("retry", "FR101", "--year", "2019", "--json")
+    again = stack.landpatch("retry", "FR101", "--year", "2020", "--json")
     repeated = json.loads(again.stdout.splitlines()[-1])
     assert again.returncode == 3
     assert (repeated["missing"], repeated["requests"]) == (result["missing"], 0)
