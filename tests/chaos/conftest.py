@@ -3,13 +3,8 @@
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
-from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -17,12 +12,11 @@ from rich.console import Console
 from services.stack.state import state_folder
 from tests.chaos.stage import Stage, Undisturbed
 from tests.chaos.tally import Tally
-from tests.integration.conftest import ROOT, clean_environment
+from tests.sandbox_products import take_products
 
 FOLDER = state_folder() / "chaos"
 RESULTS = FOLDER / "results.json"
 TALLY = pytest.StashKey[Tally]()
-Products = Callable[[str], Path]
 StageMaker = Callable[..., Stage]
 
 
@@ -50,25 +44,7 @@ def chance(tally: Tally, request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def products() -> Products:
-    """Have the sandbox make a region's products; where they lie. They are kept from session to session,
-    for as long as the sandbox is the same."""
-    code = sha256()
-    for path in sorted((ROOT / "services" / "sandbox").rglob("*.py")):
-        code.update(path.read_bytes())
-    root = FOLDER / f"sandbox-{code.hexdigest()[:12]}"
-
-    @cache
-    def make(nuts: str) -> Path:
-        command = [sys.executable, "-m", "services.sandbox", "prepare", nuts, "--root", str(root)]
-        subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, capture_output=True)
-        return root
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def make_stage(products: Products, tally: Tally) -> Iterator[StageMaker]:
+def make_stage(tally: Tally) -> Iterator[StageMaker]:
     """Make stages, each with the products of a region (FR101 if none is named) and with settings of its
     own; they are stopped at the end. Their folders stay until the next session, for whoever looks."""
     stages = FOLDER / "stages"
@@ -80,7 +56,7 @@ def make_stage(products: Products, tally: Tally) -> Iterator[StageMaker]:
 
     def make(name: str, region: str = "FR101", **settings: str) -> Stage:
         made.append(Stage(stages / f"{len(made):02d}_{name}", tally, **settings))
-        made[-1].take_products(products(region))
+        take_products(region, made[-1].state / "sandbox")
         return made[-1]
 
     yield make

@@ -144,11 +144,6 @@ class Stage:
         """What the stack sees as the root of the file system."""
         self.state.mkdir(parents=True, exist_ok=True)
 
-    def take_products(self, products: Path) -> None:
-        """Let the sandbox begin with what another has made."""
-        # A link to each file: the sandbox replaces files, it does not change them.
-        shutil.copytree(products, self.state / "sandbox", copy_function=_link, dirs_exist_ok=True)
-
     # the stack
 
     def up(self, *before: str) -> None:
@@ -395,14 +390,6 @@ def check_indexes(store: Path, objects: Objects, *, labels: bool = True) -> None
         pairs = folder.replace("/images/", "/labels/")
         assert not labels or all(f"{pairs}{Path(image).stem}.npy" in objects for image in images)
     assert not [name for name in objects if "/observations/" in name]
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file; copy it where a link cannot reach."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _descends(process: psutil.Process, ancestor: int) -> bool:

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from landpatch.broker import count_waiting
+from tests.sandbox_products import take_products
 
 ROOT = Path(__file__).parents[2]
 WORKER_QUEUES = ("dispatch", "images", "labels", "index")
@@ -102,6 +103,7 @@ class Stack:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, in a state folder of its own, stopped at the end."""
     state = tmp_path_factory.mktemp("state")
+    take_products("FR101", state / "sandbox")
     started = stack_command(state, "up")
     try:
         assert started.returncode == 0, started.stderr

@@ -1,0 +1,44 @@
+"""The sandbox's products of a region, made once for all stacks of the tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from services.stack.state import ROOT, state_folder
+
+
+def _folder() -> Path:
+    """Where they are kept from session to session, for as long as the sandbox is the same."""
+    code = sha256()
+    for path in sorted((ROOT / "services" / "sandbox").rglob("*.py")):
+        code.update(path.read_bytes())
+    return state_folder() / "test-products" / code.hexdigest()[:12]
+
+
+@cache
+def make_products(nuts: str) -> Path:
+    """Have the sandbox make a region's products of 2021; where they lie."""
+    root = _folder()
+    command = [sys.executable, "-m", "services.sandbox", "prepare", nuts, "--root", str(root)]
+    ours = ("LANDPATCH_", "EO_S3_", "AWS_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    return root
+
+
+def take_products(nuts: str, sandbox: Path) -> None:
+    """Let a sandbox, whose folder is named, begin with a region's products."""
+    # A link to each file: the sandbox replaces files, it does not change them.
+    shutil.copytree(make_products(nuts), sandbox, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file; copy it where a link cannot reach."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
