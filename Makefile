@@ -81,7 +81,7 @@ compose-down: ## Stop what Docker Compose runs; volumes are kept
 
 .PHONY: test
 test: $(READY) ## Run the whole test suite
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 .PHONY: test-unit
 test-unit: $(READY) ## Run the fast tests: no processes, no network

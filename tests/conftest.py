@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # A shared machine may be slow: what is tested is the answer, not the time.
 settings.register_profile("landpatch", deadline=None, max_examples=50)
@@ -18,9 +20,14 @@ def data() -> Path:
     return DATA
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, a file stays in one, and so do all that share a stack."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = "stack" if folder in {"integration", "chaos"} else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class _ByStack(LoadScopeScheduling):
+    """In several processes, a file stays in one, and so do all tests that share a stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        stacks = ("tests/integration/", "tests/chaos/")
+        return "stack" if nodeid.startswith(stacks) else nodeid.split("::", maxsplit=1)[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How tests are dealt out."""
+    return _ByStack(config, log)
