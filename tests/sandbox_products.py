@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from services.stack.state import ROOT, state_folder
+from tests.environment import clean_environment
 
 
 def _folder() -> Path:
@@ -24,9 +25,7 @@ def make_products(nuts: str) -> Path:
     """Have the sandbox make a region's products of 2021; where they lie."""
     root = _folder()
     command = [sys.executable, "-m", "services.sandbox", "prepare", nuts, "--root", str(root)]
-    ours = ("LANDPATCH_", "EO_S3_", "AWS_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, capture_output=True)
     return root
 
 

@@ -77,7 +77,7 @@ class Dispatcher:
             self._plan(message)
         self._send(request.key, run)
         # What is still pending says so itself when it is over; this is for a region with nothing to do.
-        finish(self.ledger, message, None, {})
+        finish(self.ledger, message)
 
     def _plan(self, message: PlanRegion) -> None:
         request, run = message.request, message.run
@@ -129,16 +129,14 @@ class Dispatcher:
 
     def advance(self, message: AdvanceRegion) -> None:
         """Plan the next round when the last is over; hand over to the indexer when all is over."""
-        if self.ledger.facts(message.region).get("state") == "cutting":
-            self._advance(message)
+        facts = self.ledger.facts(message.region)
+        if facts.get("state") == "cutting" and not self.ledger.pending(message.region, "images"):
+            self._advance(message, facts)
         self._send(message.region, message.run)
-        finish(self.ledger, message, None, {})
+        finish(self.ledger, message)
 
-    def _advance(self, message: AdvanceRegion) -> None:
+    def _advance(self, message: AdvanceRegion, facts: Mapping[str, str]) -> None:
         region = message.region
-        facts = self.ledger.facts(region)
-        if self.ledger.pending(region, "images"):
-            return
         request = RegionRequest.model_validate_json(facts["request"])
         done = self.ledger.outcomes(region, "images")
         patches = lay_grid(self._boundary(request), request.cover)

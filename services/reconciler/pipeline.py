@@ -8,7 +8,7 @@ import redis
 import structlog
 from celery import Celery
 
-from landpatch.broker import count_waiting, in_hand, put_back, waiting_ids
+from landpatch.broker import in_hand, put_back, waiting_ids
 from landpatch.celery import QUEUES, read_message_id, send
 from landpatch.ledger import Ledger, Overdue
 
@@ -29,11 +29,12 @@ class Reconciler:
     _unheld: dict[str, float] = field(default_factory=dict)
     """By delivery tag, when a message was first seen in hand while nobody held its task."""
 
-    def look(self) -> int:
-        """Look once at everything. Returns how many messages were sent again or put back."""
-        return self._put_back_lost() + self._send_again()
+    def look(self) -> None:
+        """Look once at everything."""
+        self._put_back_lost()
+        self._send_again()
 
-    def _put_back_lost(self) -> int:
+    def _put_back_lost(self) -> None:
         """Messages that a worker took and that no worker has any more: it was killed, or lost Redis."""
         taken = in_hand(self.client)
         unheld = [letter.tag for letter in taken if not self._is_held(letter.id)]
@@ -44,32 +45,29 @@ class Reconciler:
         if lost:
             put_back(self.app, lost)
             log.warning("messages put back", count=len(lost))
-        return len(lost)
 
     def _is_held(self, message_id: str) -> bool:
         """Whether the task of a message is in that message's hands."""
         asked = read_message_id(message_id)
         return asked is not None and self.ledger.holder(asked.region, asked.kind, asked.task) == message_id
 
-    def _send_again(self) -> int:
+    def _send_again(self) -> None:
         """Tasks whose message is lost, was never sent, or was put off until now."""
         overdue = self.ledger.overdue()
         if not overdue:
-            return 0
-        waiting = {read_message_id(text) for text in waiting_ids(self.client, QUEUES)}
-        waiting |= {read_message_id(letter.id) for letter in in_hand(self.client)}
-        patience_s = max(self.lease_s, sum(count_waiting(self.client, QUEUES).values()) / WAITING_A_SECOND)
-        sent = 0
+            return
+        # First what waits, then what is in hand: a message goes that way.
+        ids = waiting_ids(self.client, QUEUES)
+        patience_s = max(self.lease_s, len(ids) / WAITING_A_SECOND)
+        ids |= {letter.id for letter in in_hand(self.client)}
+        there = {read_message_id(text) for text in ids}
         for task in overdue:
-            if task in waiting:
+            if task in there:
                 self.ledger.wait_on(task, patience_s)
             else:
-                sent += self._send(task)
-        return sent
+                self._send(task)
 
-    def _send(self, task: Overdue) -> int:
-        messages = self.ledger.claim(task.region, task.run, task.kind, self.lease_s, task.task)
-        for message in messages:
+    def _send(self, task: Overdue) -> None:
+        for message in self.ledger.claim(task.region, task.run, task.kind, self.lease_s, task.task):
             send(message)
             log.info("message sent", region=task.region, task=f"{task.kind}:{task.task}")
-        return len(messages)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from landpatch.settings import Settings
 from services.stack.state import LOOPBACK, MARKER, Access, Folders, write_private
+from services.store.command import make_command
 
 WORKERS = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}
 """Queue of each service."""
@@ -154,11 +155,7 @@ def _s3_server(name: str, folder: Path, port: int, pair: str, *, seen_after_s: i
     of the content (`--etag-hash MD5`, the default), worked out once an object after each start. Metadata
     of a put (`x-amz-meta-…`) is kept in memory only.
     """
-    binary = Path(sys.executable).parent / "rclone"
-    command = [str(binary), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
-    # How soon it sees what another process has changed in the folder. With 0 each request reads the
-    # folders again: some 30 times slower, and right only where others write.
-    command += ["--dir-cache-time", f"{seen_after_s}s"]
+    command = make_command(folder, LOOPBACK, port, seen_after_s)
     # The pair has to reach rclone in quotes, which the process manager would strip, and must not
     # stand on a command line: a shell puts them on and becomes rclone.
     shell = ["/bin/sh", "-c", 'RCLONE_AUTH_KEY="\\"$LANDPATCH_AUTH_PAIR\\"" exec "$0" "$@"']

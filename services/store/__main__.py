@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from landpatch.errors import ConfigurationError
 from landpatch.settings import Settings, load_settings
+from services.store.command import make_command
 
 EODATA = "eodata"
 """Bucket of the EO data store."""
@@ -26,16 +27,6 @@ def choose_pair(settings: Settings, eodata: bool) -> str:
         raise ConfigurationError(f"set {names[0]} and {names[1]}, without commas and quotes in them")
     # Without the quotes rclone would take key and secret for two pairs.
     return '"{},{}"'.format(*given)
-
-
-def make_command(root: Path, address: str, port: int, seen_after_s: int) -> list[str]:
-    """The command that runs the server; a bucket is a folder in `root`.
-
-    seen_after_s: how soon it sees what another process has changed in the folder.
-    """
-    binary = Path(sys.executable).parent / "rclone"
-    command = [str(binary), "serve", "s3", str(root), "--addr", f"{address}:{port}"]
-    return [*command, "--dir-cache-time", f"{seen_after_s}s"]
 
 
 def main() -> None:

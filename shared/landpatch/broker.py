@@ -65,9 +65,9 @@ def in_hand(client: redis.Redis) -> list[InHand]:
 def put_back(app: Celery, tags: Sequence[str]) -> None:
     """Put messages that were in hand back into their queues, where they are served next."""
     with app.connection_for_write() as connection, connection.channel() as channel:
-        hands: Any = channel
+        redis_channel: Any = channel  # kombu declares no type for what only this transport has
         for tag in tags:
-            hands.qos.restore_by_tag(tag)
+            redis_channel.qos.restore_by_tag(tag)
 
 
 def _id_of(text: str) -> str:

@@ -137,20 +137,23 @@ def send(message: TaskMessage, priority: int = PRIORITIES[0]) -> None:
         raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
 
 
-def send_claimed(ledger: Ledger, region: str, run: str, kind: Kind, lease_s: float) -> int:
-    """Send the messages of tasks that have never been sent. Returns how many.
+def send_claimed(ledger: Ledger, region: str, run: str, kind: Kind, lease_s: float) -> None:
+    """Send the messages of tasks that have never been sent.
 
     The first of a region are served before the many of another, so that a small region that comes late does
     not wait for a big one.
     """
-    messages = ledger.claim(region, run, kind, lease_s)
-    for position, message in enumerate(messages):
+    for position, message in enumerate(ledger.claim(region, run, kind, lease_s)):
         rank = bisect_right(SERVED_FIRST, position)
         send(message, PRIORITIES[rank])
-    return len(messages)
 
 
-def finish(ledger: Ledger, message: TaskMessage, work: Work | None, outcomes: Mapping[str, Outcome]) -> None:
+def finish(
+    ledger: Ledger,
+    message: TaskMessage,
+    work: Work | None = None,
+    outcomes: Mapping[str, Outcome] | None = None,
+) -> None:
     """A task has done its part; when it was the last, ask for the next step of the region."""
     if ledger.finish(message, work, outcomes):
         send_claimed(ledger, message.region, message.run, "control", NEXT_STEP_S)

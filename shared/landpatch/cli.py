@@ -296,7 +296,7 @@ def status(nuts: str | None, year: int) -> None:
             f"  images {at.images_done}/{at.images_total}  labels {at.labels_done}/{at.labels_total}"
             f"  {at.message}".rstrip()
         )
-        for line in describe_dead_letters(ledger.dead_letters(key)):
+        for line in describe_dead_letters(ledger.dead_letters(key) if at.dead_letters else {}):
             click.echo(f"  dead letter {line}")
     if refused := ledger.refused():
         click.echo(f"{len(refused)} messages could not be read; the last: {refused[0]}")

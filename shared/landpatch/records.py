@@ -4,7 +4,7 @@ import json
 import zlib
 from base64 import b85decode, b85encode
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 
@@ -32,8 +32,23 @@ class Outcome:
         return Outcome(_STATES[text[0]], text[1:])
 
 
+class _AsJson:
+    """An entry that is kept as JSON."""
+
+    __slots__ = ()
+
+    def dump(self) -> str:
+        """As it is kept."""
+        return json.dumps(asdict(cast("Any", self)))
+
+    @classmethod
+    def load(cls, text: str) -> Self:
+        """From what `dump` gave."""
+        return cls(**json.loads(text))
+
+
 @dataclass(frozen=True, slots=True)
-class Work:
+class Work(_AsJson):
     """What a task has done; kept once a task, however often it is delivered."""
 
     bytes_downloaded: int = 0
@@ -41,18 +56,9 @@ class Work:
     product: str = ""
     failure: str = ""
 
-    def dump(self) -> str:
-        """As it is kept."""
-        return json.dumps(asdict(self))
-
-    @staticmethod
-    def load(text: str) -> "Work":
-        """From what `dump` gave."""
-        return Work(**json.loads(text))
-
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(_AsJson):
     """A task that was given up."""
 
     reason: str
@@ -60,15 +66,6 @@ class DeadLetter:
     product: str = ""
     patches: int = 0
     """How many had to go on without it."""
-
-    def dump(self) -> str:
-        """As it is kept."""
-        return json.dumps(asdict(self))
-
-    @staticmethod
-    def load(text: str) -> "DeadLetter":
-        """From what `dump` gave."""
-        return DeadLetter(**json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)

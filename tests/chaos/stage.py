@@ -26,7 +26,8 @@ from supervisor.xmlrpc import SupervisorTransport
 from services.stack.state import Folders
 from tests.chaos import insides
 from tests.chaos.tally import Tally
-from tests.integration.conftest import ROOT, Stack, clean_environment
+from tests.environment import clean_environment
+from tests.integration.conftest import ROOT, Stack
 
 LEASE_S, RECONCILE_S = 12, 3
 """Short, so that a test does not wait long for what a dead worker had in hand."""

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -49,7 +50,17 @@ class World:
         self.ledger.add_labels(REGION, self.run, [self.message(block) for block in (*blocks, 99)])
         self.ledger.claim(REGION, self.run, "labels", 3600)
 
-    def worker(self, lease_s=LEASE_S):
+    @contextmanager
+    def working(self, lease_s=LEASE_S):
+        """A worker that takes the tasks; whatever is left of it is ended."""
+        process = self.start_worker(lease_s)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def start_worker(self, lease_s=LEASE_S):
         return subprocess.Popen(
             [
                 sys.executable, "-m", "celery", "-A", "tests.contract.toy_worker", "worker",
@@ -115,10 +126,8 @@ def world(redis_client, redis_url, tmp_path, monkeypatch):
 @pytest.fixture
 def worker(world):
     """A worker that takes the tasks; whatever is left of it is ended."""
-    process = world.worker()
-    yield process
-    process.terminate()
-    process.wait(30)
+    with world.working() as process:
+        yield process
 
 
 def test_every_kind_of_failure_ends_as_it_should(world, worker):
@@ -173,7 +182,7 @@ def test_a_message_that_was_never_sent_or_is_lost_is_sent(world, worker):
 
 def test_a_message_in_the_hands_of_a_worker_that_was_killed_is_put_back(world):
     world.add(toys.SLOW)
-    first = world.worker()
+    first = world.start_worker()
     try:
         send(world.message(toys.SLOW))
         world.wait_for(lambda: world.begun(toys.SLOW) == 1)
@@ -183,24 +192,16 @@ def test_a_message_in_the_hands_of_a_worker_that_was_killed_is_put_back(world):
         assert len(in_hand(world.client)) == 1
     finally:
         first.kill()
-    second = world.worker()
-    try:
+    with world.working():
         world.wait_until_over(toys.SLOW)
-    finally:
-        second.terminate()
-        second.wait(30)
     assert world.begun(toys.SLOW) == 2
 
 
 def test_a_message_whose_process_dies_goes_back_at_once_when_its_worker_lives(world):
     world.add(toys.KILLED_ONCE)
-    worker = world.worker(lease_s=3600)
-    try:
+    with world.working(lease_s=3600):
         send(world.message(toys.KILLED_ONCE))
         world.wait_until_over(toys.KILLED_ONCE)
-    finally:
-        worker.terminate()
-        worker.wait(30)
     assert world.begun(toys.KILLED_ONCE) == 2
 
 
@@ -219,7 +220,7 @@ def test_a_long_task_is_not_taken_for_lost_nor_run_twice(world, worker):
 
 def test_a_worker_told_to_stop_gives_its_task_back_or_ends_it(world):
     world.add(toys.SLOW)
-    first = world.worker()
+    first = world.start_worker()
     send(world.message(toys.SLOW))
     world.wait_for(lambda: world.begun(toys.SLOW) == 1)
     first.terminate()

@@ -1,7 +1,6 @@
 """One embedded stack for all integration tests: real Redis, real S3 servers, real workers."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,16 +11,11 @@ import pytest
 import redis
 
 from landpatch.broker import count_waiting
+from tests.environment import clean_environment
 from tests.sandbox_products import take_products
 
 ROOT = Path(__file__).parents[2]
 WORKER_QUEUES = ("dispatch", "images", "labels", "index")
-
-
-def clean_environment(**extra: str) -> dict[str, str]:
-    """This process's environment without any setting of landpatch, plus `extra`."""
-    ours = ("LANDPATCH_", "EO_S3_", "AWS_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | extra
 
 
 def stack_command(state: Path, command: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,8 @@ import rasterio
 import redis
 
 from landpatch.broker import queue_keys
-from tests.integration.conftest import ROOT, Built, Stack, clean_environment
+from tests.environment import clean_environment
+from tests.integration.conftest import ROOT, Built, Stack
 
 # Four builds of a region, on whatever machine.
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]

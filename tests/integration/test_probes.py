@@ -22,7 +22,8 @@ from landpatch.heartbeat import IDLE_S, SILENT_S, read_heartbeat
 from landpatch.settings import Settings
 from services.health.__main__ import check_heartbeat
 from services.stack.state import _free_ports
-from tests.integration.conftest import ROOT, clean_environment
+from tests.environment import clean_environment
+from tests.integration.conftest import ROOT
 
 pytestmark = pytest.mark.stack
 
