@@ -46,6 +46,13 @@ REGION_k8s = bash scripts/k8s-region.sh
 region: region-named $(if $(STACK),,$(READY)) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best] [STACK=compose or k8s]
 	@$(or $(REGION_$(or $(STACK),HERE)),$(error STACK is compose or k8s)) '$(NUTS)' $(OPTIONS)
 
+.PHONY: regions
+regions: $(if $(STACK),,$(READY)) ## Build many regions: FILE=regions.txt (one a line), or NUTS="FR101 LU000", or NUTS=all; the options of region, and [AT_ONCE=20]
+	@if [ -z '$(FILE)$(NUTS)' ]; then echo "landpatch: which regions? Say: make regions FILE=regions.txt" >&2; exit 2; fi
+	@$(or $(REGION_$(or $(STACK),HERE)),$(error STACK is compose or k8s)) \
+		$(if $(STACK),$(NUTS) $(if $(FILE),$(shell sed 's/#.*//' '$(FILE)')),$(NUTS) $(if $(FILE),--file '$(FILE)')) \
+		$(OPTIONS) $(if $(AT_ONCE),--at-once $(AT_ONCE))
+
 .PHONY: plan
 plan: region-named $(READY) ## Say what regions would take, before anything runs: NUTS=FR101 or NUTS="FR101 LU000" or NUTS=all
 	@$(BIN)/landpatch plan $(NUTS) $(OPTIONS)
@@ -57,6 +64,10 @@ up: $(READY) ## Start the embedded stack: Redis, object store, workers, Flower
 .PHONY: down
 down: ## Stop the embedded stack; nothing is left running
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m services.stack down; fi
+
+.PHONY: flower
+flower: $(READY) ## Start the embedded stack, and say where Flower watches it and how to get in
+	@$(BIN)/python -m services.stack flower
 
 .PHONY: status
 status: $(READY) ## Show the embedded stack and the regions

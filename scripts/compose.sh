@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run `docker compose` on docker-compose.yml: `up`, `region NUTS …`, or any command of its own. Writes the env files
+# Run `docker compose` on docker-compose.yml: `up`, `region NUTS … [options]`, or any command of its own. Writes the env files
 # that the services read, below .state/compose: what `.env` and the environment hold, and for what is not set
 # there, passwords of its own and the addresses of the store and the sandbox.
 set -euo pipefail
@@ -120,15 +120,16 @@ start() {
 }
 
 region() {
-  local nuts=$1 year=2021 word before=""
+  local codes=() year=2021 word before=""
   for word in "$@"; do
+    [[ $before == --* || $word == --* ]] || codes+=("$word")
     [ "$before" != --year ] || year=$word
     before=$word
   done
   # Started anew, workers would be as many as the file says, not as many as somebody has scaled them to.
   [ -n "$(docker compose ps --quiet dispatcher)" ] || start
   if [[ ,$COMPOSE_PROFILES, == *,sandbox,* ]]; then
-    docker compose run --rm --no-deps prepare "$nuts" --year "$year" >&2
+    docker compose run --rm --no-deps prepare "${codes[@]}" --year "$year" >&2
   fi
   docker compose run --rm --no-deps submit region "$@"
 }

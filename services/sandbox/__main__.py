@@ -30,17 +30,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         command.add_argument("--root", type=Path, required=True, help="where products and catalogue lie")
     for command in (serving, guarding):
         command.add_argument("--address", default="127.0.0.1", help="where to listen")
-    asking = commands.add_parser("ask", help="have a sandbox that serves elsewhere make a region's products")
-    asking.add_argument("region", help="NUTS 3 code, such as FR101")
+    asking = commands.add_parser("ask", help="have a sandbox that serves elsewhere make regions' products")
+    asking.add_argument("regions", nargs="+", help="NUTS 3 codes, such as FR101")
     asking.add_argument("--year", type=int, default=2021)
     asking.add_argument("--url", required=True, help="of that sandbox")
     return parser.parse_args(arguments)
 
 
-def _ask(url: str, region: str, year: int) -> int:
+def _ask(url: str, regions: list[str], year: int) -> int:
     try:
-        for at in ask(url, region, year):
-            print(f"product {at.done}/{at.total}", flush=True)
+        for region in regions:
+            for at in ask(url, region.strip().upper(), year):
+                print(f"{region}: product {at.done}/{at.total}", flush=True)
     except LandpatchError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 1
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> int:
         uvicorn.run(gate, host=options.address, port=options.port, log_level="warning", access_log=False)
         return 0
     if options.command == "ask":
-        return _ask(options.url, options.region.strip().upper(), options.year)
+        return _ask(options.url, options.regions, options.year)
     root = options.root.resolve()
     if options.command == "serve":
         root.mkdir(parents=True, exist_ok=True)

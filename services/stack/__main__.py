@@ -1,4 +1,4 @@
-"""`python -m services.stack up | down | status`."""
+"""`python -m services.stack up | down | status | flower`."""
 
 import sys
 
@@ -33,6 +33,13 @@ def down() -> None:
 def status() -> None:
     """Show each part, and what waits on the queues."""
     _print_status()
+
+
+@main.command()
+def flower() -> None:
+    """Start what is not running, and say where Flower is and how to get in."""
+    control.up()
+    click.echo(next(part.address for part in control.status() if part.name == "flower"))
 
 
 def _print_status() -> None:

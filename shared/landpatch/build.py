@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -77,20 +78,14 @@ def _day(text: str, year: int, name: str) -> date:
         raise RequestError(f"{name} is a day as MM-DD, such as 05-01, not {text!r}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedRequest:
-    """A request that the services can answer."""
-
-    request: RegionRequest
-    remarks: tuple[str, ...]
-    """What the user should know before the work begins."""
-
-
-def check_region(settings: Settings, request: RegionRequest, explicit_label_year: bool) -> CheckedRequest:
+def check_regions(
+    settings: Settings, requests: Sequence[RegionRequest], explicit_label_year: bool
+) -> list[str]:
     """Check everything that can be checked before anything is queued.
 
-    Raises RequestError or ConfigurationError for what the user has to mend, InfrastructureError for
-    what cannot be reached.
+    requests: differ in their region alone. Returns what the user should know before the work begins. Raises
+    RequestError or ConfigurationError for what the user has to mend, InfrastructureError for what cannot
+    be reached.
     """
     remarks = []
     if settings.source == "sandbox":
@@ -103,20 +98,23 @@ def check_region(settings: Settings, request: RegionRequest, explicit_label_year
     store.check()
     open_eodata(settings).check()
     session = make_session()
+    year, label_year = requests[0].year, requests[0].label_year
     try:
-        pick_region(fetch_boundaries(settings.nuts_url, session), request.nuts)
+        boundaries = fetch_boundaries(settings.nuts_url, session)
+        for request in requests:
+            pick_region(boundaries, request.nuts)
         check_catalogue(settings.odata_url, session)
-        if request.label_year is None:
+        if label_year is None:
             known = " and ".join(map(str, EDITIONS))
-            remarks.append(f"no CLC+ Backbone of {request.year} (there is {known}): images only")
+            remarks.append(f"no CLC+ Backbone of {year} (there is {known}): images only")
         else:
-            check_edition(settings.clcplus_url, session, request.label_year)
+            check_edition(settings.clcplus_url, session, label_year)
         if explicit_label_year:
-            remarks.append(f"labels are of {request.label_year}, images of {request.year}")
+            remarks.append(f"labels are of {label_year}, images of {year}")
     except TransientError as error:
         raise InfrastructureError(str(error)) from error
     store.check_writing(probe_key(settings.prefix))  # last: a wrong request writes nothing
-    return CheckedRequest(request, tuple(remarks))
+    return remarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ class Building:
         """ledger: of the same settings."""
         self.settings = settings
         self.ledger = ledger
-        self._begin = time.monotonic()
+        self._begun: dict[str, float] = {}
 
     def start(self, request: RegionRequest, *, only_failed: bool = False) -> bool:
         """Queue a region. Returns True when it was being built already and that run is joined.
@@ -167,6 +165,7 @@ class Building:
         only_failed: leave alone what the last index calls missing. Raises RequestError when the run under
         way was asked for with other options.
         """
+        self._begun.setdefault(request.key, time.monotonic())
         before = self.ledger.facts(request.key)
         run, asked = self.ledger.start(request, only_failed=only_failed)
         if asked != request:
@@ -200,11 +199,14 @@ class Building:
         )
 
     def result(self, request: RegionRequest) -> Result:
-        """What has come out; raises InfrastructureError when the run could not be finished."""
+        """What has come out of a run that was started, or joined, here.
+
+        Raises InfrastructureError when it could not be finished.
+        """
         facts = self.ledger.facts(request.key)
         if facts.get("state") != "done":
             raise InfrastructureError(
                 f"{request.key} could not be built: {facts.get('message', 'no reason')}"
             )
         summary: dict[str, Any] = json.loads(facts["result"])
-        return Result(seconds=round(time.monotonic() - self._begin, 1), **summary)
+        return Result(seconds=round(time.monotonic() - self._begun[request.key], 1), **summary)

@@ -25,6 +25,7 @@ from landpatch.messages import (
     SettlePatches,
     TaskMessage,
     WriteIndex,
+    describe_message,
 )
 from landpatch.records import Outcome, Work
 from landpatch.settings import Settings, load_settings
@@ -131,7 +132,12 @@ def send(message: TaskMessage, priority: int = PRIORITIES[0]) -> None:
     arguments = {"message": message.model_dump(mode="json")}
     try:
         _sender().send_task(
-            name, kwargs=arguments, queue=queue, priority=priority, task_id=message_id(message)
+            name,
+            kwargs=arguments,
+            queue=queue,
+            priority=priority,
+            task_id=message_id(message),
+            kwargsrepr=describe_message(message),
         )
     except OperationalError as error:
         raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error

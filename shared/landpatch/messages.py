@@ -248,6 +248,18 @@ _TYPES: dict[str, type[TaskMessage]] = {
 }
 
 
+def describe_message(message: TaskMessage) -> str:
+    """A message for who watches the queues: region, round, product and number of patches, not every patch."""
+    facts: dict[str, object] = {"region": message.region}
+    if isinstance(message, RoundMessage):
+        facts["round"] = message.round
+    if isinstance(message, CutScene):
+        facts["product"] = message.scene.name
+    if isinstance(message, CutScene | SettlePatches | FetchLabels):
+        facts["patches"] = len(message.patches)
+    return repr(facts)
+
+
 def dump_message(message: TaskMessage) -> str:
     """A message with its type, as the ledger keeps it."""
     return json.dumps({"type": type(message).__name__, "message": message.model_dump(mode="json")})

@@ -1,7 +1,8 @@
 """What a person sees while a region is built."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +22,7 @@ from landpatch.errors import InfrastructureError
 from landpatch.messages import RegionRequest
 from landpatch.records import Progress
 
+T = TypeVar("T")
 POLL_S = 0.25
 PLAIN_EVERY_S = 5.0
 PATIENCE_S = 60.0
@@ -51,7 +53,7 @@ def show_preparation(steps: Iterable[tuple[int, int]]) -> None:
     """Follow the making of the sandbox's products; steps: done and total."""
     console = Console(stderr=True)
     if console.is_terminal:
-        with Bars(*_columns(), console=console, transient=True) as bars:
+        with Bars(*bar_columns(), console=console, transient=True) as bars:
             task = bars.add_task("sandbox", total=None)
             for done, total in steps:
                 bars.update(task, completed=done, total=total or None)
@@ -63,7 +65,8 @@ def show_preparation(steps: Iterable[tuple[int, int]]) -> None:
             shown = done
 
 
-def _columns() -> tuple[ProgressColumn, ...]:
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """What a bar of ours shows."""
     return (
         TextColumn("{task.description:<10}"),
         BarColumn(),
@@ -84,7 +87,7 @@ def _counts(at: Progress) -> dict[str, tuple[int, int]]:
 
 
 def _show_bars(console: Console, building: Building, request: RegionRequest) -> None:
-    with Bars(*_columns(), console=console) as bars:
+    with Bars(*bar_columns(), console=console) as bars:
         tasks = {name: bars.add_task(name, total=None) for name in ("products", "images", "labels")}
         for at in _watch(console, building, request):
             for name, (done, total) in _counts(at).items():
@@ -111,29 +114,41 @@ def _pace(at: Progress, elapsed_s: float) -> str:
 
 
 def _watch(console: Console, building: Building, request: RegionRequest) -> Iterator[Progress]:
-    begin, warned, away_since = time.monotonic(), False, None
-    while True:
-        now = time.monotonic()
-        try:
-            at = building.progress(request)
-            if at.state == "absent":
-                # Redis has lost everything; what is in the store is not made again.
-                console.print(f"{request.key}: Redis has forgotten the run; it begins anew", soft_wrap=True)
-                building.start(request)
-                continue
-            away_since = None
-        except InfrastructureError as error:
-            away_since = away_since or now
-            if now - away_since > OUTAGE_S:
-                raise
-            if away_since == now:
-                console.print(f"{error}; waiting for it", soft_wrap=True)
-            time.sleep(POLL_S)
+    def look() -> Progress:
+        at = building.progress(request)
+        if at.state == "absent":
+            # Redis has lost everything; what is in the store is not made again.
+            console.print(f"{request.key}: Redis has forgotten the run; it begins anew", soft_wrap=True)
+            building.start(request)
+        return at
+
+    begin, warned = time.monotonic(), False
+    for at in poll(console, look, POLL_S):
+        if at.state == "absent":
             continue
         yield at
         if at.state in {"done", "failed"}:
             return
-        if at.state == "queued" and not warned and now - begin > PATIENCE_S:
+        if at.state == "queued" and not warned and time.monotonic() - begin > PATIENCE_S:
             console.print("no dispatcher has taken the region up yet: is one running? (`make status`)")
             warned = True
-        time.sleep(POLL_S)
+
+
+def poll(console: Console, ask: Callable[[], T], every_s: float) -> Iterator[T]:
+    """What `ask` answers, again and again. While Redis is away it is waited for; raises InfrastructureError
+    when that lasts too long."""
+    away_since = None
+    while True:
+        try:
+            answer = ask()
+        except InfrastructureError as error:
+            now = time.monotonic()
+            if away_since is None:
+                away_since = now
+                console.print(f"{error}; waiting for it", soft_wrap=True)
+            elif now - away_since > OUTAGE_S:
+                raise
+        else:
+            away_since = None
+            yield answer
+        time.sleep(every_s)

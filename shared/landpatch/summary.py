@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from landpatch.build import Choice, Result
 from landpatch.forecast import Forecast
@@ -106,3 +108,39 @@ def describe_result(result: Result, choice: Choice | None, request: RegionReques
         if len(result.missing) > 20:
             lines.append("            … the rest is in patches.parquet")
     return "\n".join(lines)
+
+
+def describe_ended(key: str, result: Result | None, failure: str) -> str:
+    """A line of one region among many: what has come out, or why it could not be built."""
+    if result is None:
+        return f"{key:<12} could not be built: {failure}"
+    line = (
+        f"{key:<12} {result.images} of {result.patches} images ({result.partial} partial),"
+        f" {result.labels} labels"
+    )
+    if result.missing:
+        reason, count = Counter(entry["reason"] for entry in result.missing).most_common(1)[0]
+        line += f"; {len(result.missing)} missing, {count} of them: {reason}"
+    return line
+
+
+def describe_batch(results: Mapping[str, Result], failures: Mapping[str, str]) -> str:
+    """The summary of many runs, for a person: their sum, and the regions that are not whole."""
+    total = sum_up(results, failures)
+    lines = [
+        f"{len(results)} regions: {total['images']} of {total['patches']} images"
+        f" ({total['complete']} complete, {total['partial']} partial), {total['labels']} labels;"
+        f" {total['bytes_downloaded'] / 1e6:.0f} MB downloaded, {total['requests']} requests"
+    ]
+    lines += [f"  {describe_ended(key, result, '')}" for key, result in results.items() if result.missing]
+    lines += [f"  {describe_ended(key, None, reason)}" for key, reason in failures.items()]
+    return "\n".join(lines)
+
+
+SUMMED = ("patches", "images", "labels", "complete", "partial", "bytes_downloaded", "requests")
+
+
+def sum_up(results: Mapping[str, Result], failures: Mapping[str, str]) -> dict[str, Any]:
+    """What many runs have given; the keys of `--json`."""
+    total = {name: sum(getattr(result, name) for result in results.values()) for name in SUMMED}
+    return {"regions": [asdict(result) for result in results.values()], "failed": dict(failures)} | total

@@ -20,6 +20,7 @@ from landpatch.messages import (
     SceneRef,
     SettlePatches,
     WriteIndex,
+    describe_message,
 )
 
 NAME = "S2A_MSIL2A_20210601T105031_N0500_R051_T31UDQ_20230212T061204.SAFE"
@@ -283,3 +284,21 @@ def test_a_message_names_no_more_scenes_than_a_run_can_have():
 def test_a_request_that_ends_before_it_starts_is_refused():
     with pytest.raises(ValidationError, match="starts after its end"):
         RegionRequest.model_validate(REQUEST.model_dump() | {"start": date(2021, 10, 1)})
+
+
+@every_message
+def test_who_watches_the_queues_reads_the_region_and_no_long_list(message: Message):
+    big = message
+    if isinstance(message, CutScene):
+        names = [f"{2500 * col}_0_0_{col}" for col in range(1900)]
+        big = message.model_copy(update={"patches": tuple(PatchWork(name=name) for name in names)})
+    described = describe_message(big)
+    assert "FR101/2021" in described
+    assert len(described) < 200
+
+
+def test_a_product_is_read_at_a_glance():
+    message = CutScene(**HEADER, recipe="x", composite="best", scene=SCENE, patches=(WORK,))
+    assert describe_message(message) == repr(
+        {"region": "FR101/2021", "round": 1, "product": NAME, "patches": 1}
+    )

@@ -172,6 +172,14 @@ def test_a_region_starts_what_does_not_run_and_asks_the_sandbox_first(checkout):
     ]
 
 
+def test_many_regions_are_prepared_and_submitted_together(checkout):
+    assert checkout.run("region", "FR101", "LU000", "--cover", "within", "--at-once", "5").returncode == 0
+    assert checkout.notes.read_text().splitlines()[-2:] == [
+        "store,sandbox: compose run --rm --no-deps prepare FR101 LU000 --year 2021",
+        "store,sandbox: compose run --rm --no-deps submit region FR101 LU000 --cover within --at-once 5",
+    ]
+
+
 def test_a_region_of_the_real_services_asks_no_sandbox(checkout):
     checkout.run("region", "FR101", EO_S3_ACCESS_KEY_ID="mine", EO_S3_SECRET_ACCESS_KEY="hidden")
     assert not [line for line in checkout.notes.read_text().splitlines() if "prepare" in line]

@@ -54,3 +54,10 @@ def test_a_region_becomes_a_job_of_the_images_that_run(sandbox, tmp_path):
 def test_without_a_year_the_sandbox_is_asked_for_that_of_the_command(tmp_path):
     job = submit(tmp_path, "FR101", sandbox=True)
     assert job["spec"]["template"]["spec"]["initContainers"][0]["args"] == ["FR101", "--year", "2021"]
+
+
+def test_many_regions_are_one_job(tmp_path):
+    job = submit(tmp_path, "FR101", "LU000", "--year", "2020", "--at-once", "5", sandbox=True)
+    spec = job["spec"]["template"]["spec"]
+    assert spec["containers"][0]["args"] == ["FR101", "LU000", "--year", "2020", "--at-once", "5"]
+    assert spec["initContainers"][0]["args"] == ["FR101", "LU000", "--year", "2020"]

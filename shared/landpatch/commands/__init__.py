@@ -1,0 +1,1 @@
+"""The commands of `landpatch`, a module each; `landpatch.cli` gathers them."""
