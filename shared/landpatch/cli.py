@@ -3,6 +3,7 @@
 import click
 
 from landpatch import __version__
+from landpatch.commands.completion import completion
 from landpatch.commands.plan import plan
 from landpatch.commands.region import region
 from landpatch.commands.retry import retry
@@ -20,7 +21,7 @@ def main() -> None:
     restrict_drivers()
 
 
-for command in (region, plan, status, retry, verify):
+for command in (region, plan, status, retry, verify, completion):
     main.add_command(command)
 
 
