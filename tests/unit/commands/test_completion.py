@@ -31,7 +31,7 @@ def test_bash_completes_a_command_and_its_options():
 
 def test_the_script_is_good_bash():
     script = CliRunner().invoke(main, ["completion", "bash"]).output
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    subprocess.run(["/bin/bash", "-n"], input=script, text=True, check=True)
     landpatch = Path(sys.executable).parent / "landpatch"
     asked = subprocess.run(
         [landpatch],
