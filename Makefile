@@ -102,6 +102,11 @@ test-unit: $(READY) ## Run the fast tests: no processes, no network
 chaos: $(READY) ## Build regions while everything is killed, cut and flooded; half an hour: [SEED=1]
 	@LANDPATCH_CHAOS_SEED='$(SEED)' $(BIN)/pytest tests/chaos -m stack -s
 
+.PHONY: docs
+docs: $(READY) ## Write docs/commands.md, and the reference of the Python interface as HTML to .state/docs
+	@$(BIN)/python scripts/reference.py $(or $(LANDPATCH_STATE_DIR),.state)/docs
+	@echo "open $(or $(LANDPATCH_STATE_DIR),.state)/docs/landpatch.html"
+
 .PHONY: fuzz
 fuzz: $(READY) ## Break what comes from outside in ever new ways, for longer than the tests do: [EXAMPLES=5000]
 	@LANDPATCH_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/pytest tests/fuzz --timeout=0
