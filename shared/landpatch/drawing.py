@@ -16,7 +16,7 @@ from landpatch.index import PatchRow
 from landpatch.legend import LAND_COVER, NDVI_SCALE, NDWI_SCALE, STATE_COLOURS
 from landpatch.radiometry import BANDS
 from landpatch.stored import Pair, StoredRegion
-from landpatch.tally import Histograms
+from landpatch.tally import Histograms, describe_share
 
 try:
     from matplotlib.axes import Axes
@@ -71,7 +71,8 @@ def _head(figure: Figure, stored: StoredRegion, pair: Pair, height: int, left: f
     figure.text(left, 1 - 30 / height, title, fontsize=15, weight="bold")
     facts = [row.state + (f" ({row.reason})" if row.reason else "")]
     if row.image is not None:
-        facts.append(f"{row.image.valid_fraction:.1%} valid, {row.image.clear_fraction:.1%} clear")
+        valid, clear = describe_share(row.image.valid_fraction), describe_share(row.image.clear_fraction)
+        facts.append(f"{valid} valid, {clear} clear")
         facts.append(f"sensed {', '.join(date[:10] for date in row.image.dates)}")
     if row.label is None:
         facts.append(f"no label{f' ({row.label_reason})' if row.label_reason else ''}")
@@ -122,8 +123,9 @@ def _scale(axes: Axes, colours: Sequence[str]) -> None:
     inset = axes.inset_axes((0.0, -0.026, 1.0, 0.016))
     shades = LinearSegmentedColormap.from_list("scale", list(colours))
     inset.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=shades, extent=(-1, 1, 0, 1))
-    inset.set(yticks=[], xticks=[-1, -0.5, 0, 0.5, 1])
-    inset.tick_params(labelsize=8, length=2, pad=1)
+    inset.set(yticks=[], xticks=[])
+    for at, side in ((-1, "left"), (0, "center"), (1, "right")):
+        inset.text(at, -0.5, f"{at:g}".replace("-", "−"), fontsize=8, ha=side, va="top")
 
 
 def _scale_bar(axes: Axes, patch: Patch) -> None:
@@ -145,7 +147,7 @@ def _legend(axes: Axes, label: NDArray[np.uint8] | None) -> None:
         place = Rectangle((0.02, row + 0.2), 0.08, 0.6, facecolor=colour, edgecolor="#555555", alpha=alpha)
         axes.add_patch(place)
         axes.text(0.13, row + 0.5, name, va="center", fontsize=11, alpha=alpha)
-        share = f"{count / total:.1%}" if count else "–"
+        share = describe_share(count / total) if count else "–"
         axes.text(0.98, row + 0.5, share, va="center", ha="right", fontsize=11, alpha=alpha)
 
 
@@ -160,6 +162,7 @@ def draw_histograms(histograms: Histograms) -> bytes:
         axes.set_title(name, fontsize=10, loc="left", pad=3)
         axes.set(xlim=histograms.reach(number), yticks=[])
         axes.tick_params(labelsize=8)
+        axes.locator_params(axis="x", nbins=4)
         axes.spines[["top", "right", "left"]].set_visible(False)
     for axes in figure.axes[len(BANDS) :]:
         axes.set_axis_off()
@@ -169,7 +172,11 @@ def draw_histograms(histograms: Histograms) -> bytes:
 def draw_states(stored: StoredRegion) -> bytes:
     """Where the patches lie, by state and by how clear they are, as a PNG."""
     rows = list(stored.rows.values())
-    figure = Figure(figsize=(13, 6.5), dpi=_DPI, layout="constrained")
+    bounds = np.array([parse_patch(row.patch).bounds for row in rows])
+    xmin, ymin = bounds[:, :2].min(axis=0) - 500
+    xmax, ymax = bounds[:, 2:].max(axis=0) + 500
+    height = np.clip(6.4 * (ymax - ymin) / (xmax - xmin), 3, 10) + 0.4
+    figure = Figure(figsize=(13, height), dpi=_DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
     shades = LinearSegmentedColormap.from_list("clear", ["#440154", "#31688e", "#35b779", "#fde725"])
     for axes, title in ((left, "state"), (right, "clear pixels")):
@@ -184,16 +191,13 @@ def draw_states(stored: StoredRegion) -> bytes:
             axes.add_patch(place)
         for part in shapely.get_parts(stored.region.boundary):
             axes.plot(*shapely.get_coordinates(part.exterior).T, color="black", linewidth=0.9)
-        bounds = np.array([parse_patch(row.patch).bounds for row in rows])
-        xmin, ymin = bounds[:, :2].min(axis=0) - 500
-        xmax, ymax = bounds[:, 2:].max(axis=0) + 500
         _frame(axes, xmin, xmax, ymin, ymax)
         axes.set_aspect("equal")
     for state, colour in STATE_COLOURS.items():
         if count := sum(row.state == state for row in rows):
             left.plot([], [], "s", color=colour, markersize=9, label=f"{state} ({count})")
     left.legend(loc="best", fontsize=9)
-    inset = right.inset_axes((0.02, 0.02, 0.3, 0.02))
+    inset = right.inset_axes((0.04, 0.02, 0.3, 0.02))
     inset.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=shades, extent=(0, 100, 0, 1))
     inset.set(yticks=[], xticks=[0, 50, 100], xticklabels=["0 %", "50 %", "100 %"])
     inset.tick_params(labelsize=8, top=True, bottom=False, labeltop=True, labelbottom=False, pad=1)
@@ -224,7 +228,7 @@ def draw_contact_sheet(pairs: Sequence[Pair], white: float) -> bytes:
 
 
 def _describe_clarity(row: PatchRow) -> str:
-    return row.state if row.image is None else f"{row.state}, {row.image.clear_fraction:.0%} clear"
+    return row.state if row.image is None else f"{row.state}, {100 * row.image.clear_fraction:.0f} % clear"
 
 
 def _save(figure: Figure) -> bytes:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from landpatch import __version__
 from landpatch.errors import ConfigurationError
 from landpatch.stored import StoredRegion
-from landpatch.tally import Tally
+from landpatch.tally import Tally, describe_share
 
 try:
     from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
@@ -49,7 +49,12 @@ class Report:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        environment.filters |= {"percent": _percent, "megabytes": _megabytes, "plain": _escape_markdown}
+        environment.filters |= {
+            "percent": describe_share,
+            "megabytes": _megabytes,
+            "plain": _escape_markdown,
+            "code": _code,
+        }
         page: str = environment.get_template(template).render(
             region=self.stored.region,
             year=self.stored.layout.year,
@@ -71,12 +76,6 @@ def _embed(name: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _percent(share: float) -> str:
-    if 0 < share < 0.0005:
-        return "< 0.05 %"
-    return f"{share:.1%}".replace("%", " %")
-
-
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
@@ -84,3 +83,8 @@ def _megabytes(size: int) -> str:
 def _escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Text as code in a cell of a table of Markdown, where only a bar means something."""
+    return f"`{' '.join(text.replace('`', ' ').split())}`".replace("|", "\\|")

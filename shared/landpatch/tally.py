@@ -83,7 +83,14 @@ class Tally:
     @property
     def warnings(self) -> list[str]:
         """What a trainer should know of the balance of the classes."""
-        return [text for tally in self.classes if self.labels and (text := _warn(tally, self.labels))]
+        if self.labels < FEW_PATCHES:
+            return [f"Only {self.labels} patches have a label."]
+        return [text for tally in self.classes if (text := _warn(tally, self.labels))]
+
+
+def describe_share(share: float) -> str:
+    """A share in percent; what is there is never called 0."""
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def _warn(tally: ClassTally, labels: int) -> str:

@@ -87,7 +87,13 @@ def test_products_are_listed_by_day_with_what_they_gave():
 
 def test_a_region_without_images_and_labels_has_a_tally_without_warnings():
     tally = tally_region(ROWS[3:])
-    assert (tally.images, tally.labels, tally.valid, tally.products, tally.warnings) == (0, 0, [], [], [])
+    assert (tally.images, tally.labels, tally.valid, tally.products, tally.warnings) == (
+        0,
+        0,
+        [],
+        [],
+        ["Only 0 patches have a label."],
+    )
 
 
 def test_histograms_count_observed_pixels_alone_and_keep_what_lies_beyond():
