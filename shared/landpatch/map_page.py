@@ -13,6 +13,7 @@ from string import Template
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
 from landpatch import __version__
@@ -110,6 +111,7 @@ class MapPage:
             sum(getattr(row, what) is not None for row in self.rows) for what in ("image", "label")
         )
         counts = Counter(row.state for row in self.rows)
+        corners = _lay_down_patches(self.rows)
         return {
             "nuts": self.nuts,
             "name": self.name,
@@ -120,7 +122,7 @@ class MapPage:
             "minZoom": max(0, min(zooms) - 3),
             "minNativeZoom": min(zooms),
             "maxZoom": max(zooms),
-            "bounds": _surround(self.rows),
+            "bounds": [corners.min(axis=(0, 1)).tolist(), corners.max(axis=(0, 1)).tolist()],
             "boundary": _to_latlon(self.boundary),
             "mediaType": MEDIA_TYPE,
             "tiles": _by_layer(self.tiles),
@@ -134,7 +136,7 @@ class MapPage:
             "states": STATE_COLOURS,
             "counts": {state: counts[state] for state in STATE_COLOURS if state in counts},
             "products": _describe_products(self.rows, products),
-            "patches": _describe_patches(self.rows, products),
+            "patches": _describe_patches(self.rows, corners.tolist(), products),
             "baseMap": self.base_map and {"url": self.base_map.url, "credit": self.base_map.credit},
         }
 
@@ -177,21 +179,21 @@ def _to_latlon(boundary: Polygon | MultiPolygon) -> list[list[list[list[float]]]
 
 
 def _lay_down(ring: shapely.LinearRing) -> list[list[float]]:
-    east, north = shapely.get_coordinates(ring)[:-1].T
-    lon, lat = to_lonlat().transform(east, north)
-    places: list[list[float]] = np.round(np.stack([lat, lon], axis=-1), 6).tolist()
+    places: list[list[float]] = _transform(shapely.get_coordinates(ring)[:-1]).tolist()
     return places
 
 
-def _surround(rows: Iterable[PatchRow]) -> list[list[float]]:
-    """South-west and north-east corner of all patches."""
-    rings = np.array([_ring(row.patch) for row in rows])
-    return [rings.min(axis=(0, 1)).tolist(), rings.max(axis=(0, 1)).tolist()]
+def _lay_down_patches(rows: Sequence[PatchRow]) -> NDArray[np.float64]:
+    """The corners of patches, (patch, corner, 2): latitude and longitude."""
+    boxes = patch_boxes([parse_patch(row.patch) for row in rows])
+    corners = shapely.get_coordinates(boxes).reshape(len(rows), -1, 2)[:, :-1]
+    return _transform(corners.reshape(-1, 2)).reshape(corners.shape)
 
 
-def _ring(patch: str) -> list[list[float]]:
-    (box,) = patch_boxes([parse_patch(patch)])
-    return _lay_down(box.exterior)
+def _transform(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(place, 2) metres, EPSG:3035, to latitude and longitude, a tenth of a metre exact."""
+    lon, lat = to_lonlat().transform(*places.T)
+    return np.round(np.stack([lat, lon], axis=-1), 6)
 
 
 def _describe_products(rows: Iterable[PatchRow], names: Sequence[str]) -> list[dict[str, str]]:
@@ -206,12 +208,14 @@ def _describe_products(rows: Iterable[PatchRow], names: Sequence[str]) -> list[d
     return [known[name] for name in names]
 
 
-def _describe_patches(rows: Iterable[PatchRow], products: Sequence[str]) -> list[dict[str, object]]:
+def _describe_patches(
+    rows: Sequence[PatchRow], rings: Sequence[list[list[float]]], products: Sequence[str]
+) -> list[dict[str, object]]:
     """What a click on a patch tells."""
     number = {name: position for position, name in enumerate(products)}
     described = []
-    for row in rows:
-        patch: dict[str, object] = {"name": row.patch, "ring": _ring(row.patch), "state": row.state}
+    for row, ring in zip(rows, rings, strict=True):
+        patch: dict[str, object] = {"name": row.patch, "ring": ring, "state": row.state}
         if row.reason:
             patch["reason"] = row.reason
         if (image := row.image) is not None:
