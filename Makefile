@@ -131,7 +131,7 @@ LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --gene
 
 .PHONY: lock
 lock: $(READY) ## Pin every dependency with hashes: requirements.lock, and of it what the images need
-	@$(LOCK) --group stack --group dev -o requirements.lock
+	@$(LOCK) --extra maps --group stack --group dev -o requirements.lock
 	@$(LOCK) --group stack --constraint requirements.lock -o requirements.stack.lock
 	@$(LOCK) --constraint requirements.lock -o requirements.worker.lock
 

@@ -11,7 +11,7 @@ from landpatch.celery import send_claimed
 from landpatch.composite import Method
 from landpatch.errors import InfrastructureError, RequestError, TransientError
 from landpatch.grid import Cover
-from landpatch.layout import NUTS3_PATTERN, probe_key
+from landpatch.layout import parse_nuts, probe_key
 from landpatch.ledger import Ledger, open_ledger
 from landpatch.messages import RegionRequest
 from landpatch.records import Progress
@@ -42,9 +42,7 @@ def prepare_request(
 
     Raises RequestError with one line that says what is wrong and how to mend it.
     """
-    nuts = nuts.strip().upper()
-    if not NUTS3_PATTERN.fullmatch(nuts):
-        raise RequestError(f"{nuts!r} is not a NUTS3 code: five characters, such as FR101 or LU000")
+    nuts = parse_nuts(nuts)
     if not FIRST_YEAR <= year <= today.year:
         raise RequestError(f"no Sentinel-2 images of {year}: choose a year from {FIRST_YEAR} to {today.year}")
     if not 0 <= max_cloud <= 100:

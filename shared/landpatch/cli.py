@@ -4,8 +4,11 @@ import click
 
 from landpatch import __version__
 from landpatch.commands.completion import completion
+from landpatch.commands.map import draw_map
 from landpatch.commands.plan import plan
+from landpatch.commands.preview import preview
 from landpatch.commands.region import region
+from landpatch.commands.report import report
 from landpatch.commands.retry import retry
 from landpatch.commands.status import status
 from landpatch.commands.verify import verify
@@ -21,7 +24,7 @@ def main() -> None:
     restrict_drivers()
 
 
-for command in (region, plan, status, retry, verify, completion):
+for command in (region, plan, status, retry, verify, preview, draw_map, report, completion):
     main.add_command(command)
 
 

@@ -208,6 +208,16 @@ def _unflatten(record: dict[str, object]) -> PatchRow:
     return PatchRow(image=image, label=label, **texts)
 
 
+def read_source(data: bytes) -> str:
+    """Where the pixels of the patches come from that a `patches.parquet` lists: `cdse` or `sandbox`; empty
+    when it does not say.
+
+    data: what `read_patches` can read.
+    """
+    tags = pq.read_schema(pa.BufferReader(data)).metadata or {}
+    return str(tags.get(b"LANDPATCH_SOURCE", b"").decode(errors="replace"))
+
+
 def _is_whole(facts: ImageFacts | LabelFacts | None, numbers: int) -> bool:
     """Whether facts have all their values, and as many numbers as there are bands or classes."""
     if facts is None:
@@ -229,10 +239,16 @@ def build_normalization(rows: Sequence[PatchRow], source: str | None = None) -> 
     the pixels of each image, numerically stable.
     """
     remark = f"# LANDPATCH_SOURCE={source}\n" if source else ""
+    mean, std = measure_bands(rows)
+    return (remark + yaml.safe_dump({"mean": mean, "std": std})).encode()
+
+
+def measure_bands(rows: Sequence[PatchRow]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each band over all pixels of all images; 0 and 1 without images."""
     images = [row.image for row in rows if row.image is not None]
     if not images:
-        return (remark + yaml.safe_dump({"mean": [0.0] * len(BANDS), "std": [1.0] * len(BANDS)})).encode()
+        return [0.0] * len(BANDS), [1.0] * len(BANDS)
     means = np.array([image.band_mean for image in images])
     variances = np.array([image.band_var for image in images])
     std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
-    return (remark + yaml.safe_dump({"mean": means.mean(axis=0).tolist(), "std": std.tolist()})).encode()
+    return means.mean(axis=0).tolist(), std.tolist()

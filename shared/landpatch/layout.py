@@ -3,10 +3,19 @@
 import re
 from dataclasses import dataclass
 
+from landpatch.errors import RequestError
 from landpatch.grid import parse_patch
 
 NUTS3_PATTERN = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
 _SCENE_ID = re.compile(r"[0-9a-fA-F-]{8,64}")
+
+
+def parse_nuts(text: str) -> str:
+    """The NUTS3 code that a user means; raises RequestError for what cannot be one."""
+    nuts = text.strip().upper()
+    if not NUTS3_PATTERN.fullmatch(nuts):
+        raise RequestError(f"{nuts!r} is not a NUTS3 code: five characters, such as FR101 or LU000")
+    return nuts
 
 
 def probe_key(prefix: str) -> str:

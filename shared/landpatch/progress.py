@@ -65,6 +65,13 @@ def show_preparation(steps: Iterable[tuple[int, int]]) -> None:
             shown = done
 
 
+def follow(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Hand on items one by one, and show in a terminal how many have passed."""
+    console = Console(stderr=True)
+    with Bars(*bar_columns(), console=console, transient=True, disable=not console.is_terminal) as bars:
+        yield from bars.track(items, total=total, description=what)
+
+
 def bar_columns() -> tuple[ProgressColumn, ...]:
     """What a bar of ours shows."""
     return (

@@ -90,7 +90,7 @@ def describe_result(result: Result, choice: Choice | None, request: RegionReques
         f"  images    {folder}",
         f"  labels    {folder.replace('/images/', '/labels/')}",
         f"  index     {result.index}",
-        '  look      rasterio.open("<images>/<filename>").read([4, 3, 2]); see README, "Looking at it"',
+        f'  look      landpatch map {request.nuts} --year {request.year}; see README, "Looking at it"',
     ]
     if choice is not None:
         left_out = (

@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 
 from landpatch.alignment import Agreement, compare_edges
 from landpatch.codec import decode_image, decode_label, sha256
-from landpatch.errors import PermanentError, RequestError
+from landpatch.errors import PermanentError
 from landpatch.grid import parse_patch
-from landpatch.index import PatchRow, build_filename2bbox, read_patches
+from landpatch.index import PatchRow, build_filename2bbox
 from landpatch.layout import RegionLayout
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.storage import Store
+from landpatch.stored import read_index
 
 REFLECTANCE_RANGE = (-0.2, 6.5535)
 """From the darkest that an offset of 1000 allows, with room for resampling, to the largest DN."""
@@ -51,13 +52,7 @@ def verify_region(store: Store, layout: RegionLayout) -> Verdict:
     indexes agree; that nothing lies there that they do not list; and how image and label edges agree.
     Raises RequestError when the region has no index.
     """
-    data = store.get(layout.patches)
-    if data is None:
-        raise RequestError(f"{layout.nuts}/{layout.year} has no index; build it with `make region`")
-    try:
-        rows = sorted(read_patches(data).values(), key=lambda row: row.patch)
-    except PermanentError as error:
-        raise PermanentError(f"{layout.images}: {error}") from error
+    rows = list(read_index(store, layout)[0].values())
     faults = list(_check_indexes(store, layout, rows))
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda row: _check_pair(store, layout, row), rows))

@@ -45,15 +45,15 @@ class Window:
 
 
 @lru_cache(maxsize=16)
-def _transformer(crs: str) -> Transformer:
-    return Transformer.from_crs(CRS, crs, always_xy=True)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
 
 
-@lru_cache(maxsize=1)
-def _interpolation() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+@lru_cache(maxsize=16)
+def _interpolation(size_px: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Chebyshev nodes on [-1, 1] and the (pixel, node) matrix from nodes to pixel centres."""
     nodes = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
-    centres = (np.arange(PATCH_SIZE_PX) + 0.5) / PATCH_SIZE_PX * 2 - 1
+    centres = (np.arange(size_px) + 0.5) / size_px * 2 - 1
     vander = np.polynomial.chebyshev.chebvander
     matrix = np.linalg.solve(vander(nodes, _NODES - 1).T, vander(centres, _NODES - 1).T).T
     return nodes, np.asarray(matrix, dtype="float64")
@@ -65,11 +65,20 @@ def project_patch(xmin: int, ymin: int, crs: str) -> tuple[NDArray[np.float64], 
     xmin, ymin: lower-left corner, metres, EPSG:3035. Returns x, y in `crs`, each (250, 250) float64,
     row 0 in the north.
     """
-    nodes, matrix = _interpolation()
-    half = PATCH_SIZE_M / 2
-    east, north = np.meshgrid(xmin + half + nodes * half, ymin + half - nodes * half)
-    x, y = _transformer(crs).transform(east, north, errcheck=True)
-    return _spread(x, matrix), _spread(y, matrix)
+    grid = NativeGrid(CRS, xmin, ymin + PATCH_SIZE_M, PIXEL_SIZE_M, PATCH_SIZE_PX, PATCH_SIZE_PX)
+    return project_pixels(grid, crs)
+
+
+def project_pixels(grid: NativeGrid, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the pixel centres of a grid of a few kilometres lie in another CRS: x, y, each (y, x) float64."""
+    col_nodes, to_cols = _interpolation(grid.width)
+    row_nodes, to_rows = _interpolation(grid.height)
+    half_width, half_height = grid.width * grid.pixel_size_m / 2, grid.height * grid.pixel_size_m / 2
+    east, north = np.meshgrid(
+        grid.left + half_width + col_nodes * half_width, grid.top - half_height - row_nodes * half_height
+    )
+    x, y = _transformer(grid.crs, crs).transform(east, north, errcheck=True)
+    return to_rows @ x @ to_cols.T, to_rows @ y @ to_cols.T
 
 
 def project_corners(patches: Sequence[Patch], crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -78,14 +87,8 @@ def project_corners(patches: Sequence[Patch], crs: str) -> tuple[NDArray[np.floa
     corner = np.array([(patch.xmin, patch.ymin) for patch in patches], dtype="float64").reshape(-1, 2)
     east = corner[:, 0, None] + np.repeat(reach, 2)
     north = corner[:, 1, None] + np.tile(reach, 2)
-    x, y = _transformer(crs).transform(east, north, errcheck=True)
+    x, y = _transformer(CRS, crs).transform(east, north, errcheck=True)
     return np.asarray(x), np.asarray(y)
-
-
-def _spread(nodes: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values at the nodes -> values at the pixel centres."""
-    spread: NDArray[np.float64] = matrix @ nodes @ matrix.T
-    return spread
 
 
 def needed_window(
@@ -114,10 +117,11 @@ def _to_pixels(
 
 
 class Warp:
-    """From one native grid to one patch: made once, used for every band of that grid."""
+    """From one native grid to one patch, or another grid: made once, used for every band of that grid."""
 
     def __init__(self, x: NDArray[np.float64], y: NDArray[np.float64], grid: NativeGrid) -> None:
-        """x, y: the patch's pixel centres in the grid's CRS, each (250, 250); see `project_patch`."""
+        """x, y: the patch's pixel centres in the grid's CRS, each (250, 250), see `project_patch`; or those
+        of another grid, see `project_pixels`."""
         self.grid = grid
         self.window = needed_window(x, y, grid)
         """The part of the grid whose pixels the warp takes; None when the grid has none of the patch."""

@@ -36,7 +36,8 @@ def test_every_package_is_pinned_with_hashes():
 
 def test_every_dependency_of_the_project_is_in_the_lock():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked = chain(project["project"]["dependencies"], *project["dependency-groups"].values())
+    extras = project["project"]["optional-dependencies"]
+    asked = chain(project["project"]["dependencies"], extras["maps"], *project["dependency-groups"].values())
     names = {canonical(re.match(r"[A-Za-z0-9._-]+", text)[0]) for text in asked}
     assert names <= {name for name, _ in pins()}
 

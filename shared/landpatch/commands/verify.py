@@ -5,8 +5,7 @@ import sys
 import click
 
 from landpatch.commands.entry import EXIT_INCOMPLETE, one_line, open_settings
-from landpatch.errors import RequestError
-from landpatch.layout import NUTS3_PATTERN, RegionLayout
+from landpatch.layout import RegionLayout, parse_nuts
 from landpatch.storage import open_store
 from landpatch.verify import verify_region
 
@@ -20,9 +19,7 @@ def verify(nuts: str, year: int) -> None:
 
     Exit code 0: all is as the index says. 3: it is not; each fault is named.
     """
-    nuts = nuts.strip().upper()
-    if not NUTS3_PATTERN.fullmatch(nuts):
-        raise RequestError(f"{nuts!r} is not a NUTS3 code: five characters, such as FR101")
+    nuts = parse_nuts(nuts)
     settings = open_settings()
     verdict = verify_region(open_store(settings), RegionLayout(settings.prefix, nuts, year))
     click.echo(
