@@ -1,0 +1,63 @@
+"""What the colours of pictures and maps mean: land cover, states of a patch, scales of the indices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LandCover:
+    """A class of CLC+ Backbone."""
+
+    number: int
+    """As in a label."""
+    name: str
+    colour: str
+    """`#RRGGBB`."""
+
+
+LAND_COVER = (
+    LandCover(1, "Sealed", "#FF0100"),
+    LandCover(2, "Woody needle leaved", "#238B23"),
+    LandCover(3, "Woody broadleaved deciduous", "#80FF00"),
+    LandCover(4, "Woody broadleaved evergreen", "#00FF00"),
+    LandCover(5, "Low-growing woody", "#804000"),
+    LandCover(6, "Permanent herbaceous", "#CCF24E"),
+    LandCover(7, "Periodically herbaceous", "#FEFF80"),
+    LandCover(8, "Lichens and mosses", "#FF81FF"),
+    LandCover(9, "Non- and sparsely-vegetated", "#BFBFBF"),
+    LandCover(10, "Water", "#0080FF"),
+    LandCover(11, "Snow and ice", "#00FFFF"),
+)
+"""Source: CLC+ Backbone, Product User Manual, class list and colours. 0, no label, is transparent."""
+
+STATE_COLOURS: Mapping[str, str] = {
+    "queued": "#DDDDDD",
+    "cutting": "#56B4E9",
+    "complete": "#009E73",
+    "partial": "#F0E442",
+    "missing": "#999999",
+    "failed": "#D55E00",
+}
+"""Of a patch, in the order in which it goes through them. Source: Okabe and Ito, colours that the
+colour-blind tell apart."""
+
+NDVI_SCALE = (
+    "#A50026", "#D73027", "#F46D43", "#FDAE61", "#FEE08B", "#FFFFBF",
+    "#D9EF8B", "#A6D96A", "#66BD63", "#1A9850", "#006837",
+)  # fmt: skip
+"""RdYlGn, at equal steps from -1 to 1. Source: ColorBrewer 2.0, Cynthia A. Brewer."""
+
+NDWI_SCALE = (
+    "#543005", "#8C510A", "#BF812D", "#DFC27D", "#F6E8C3", "#F5F5F5",
+    "#D1E5F0", "#92C5DE", "#4393C3", "#2166AC", "#053061",
+)  # fmt: skip
+"""Brown of BrBG for what is dry, blue of RdBu for water, at equal steps from -1 to 1. Source: ColorBrewer
+2.0, Cynthia A. Brewer."""
+
+
+def parse_colour(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255, of `#RRGGBB`; raises ValueError."""
+    if len(colour) != 7 or colour[0] != "#":
+        raise ValueError(f"not a colour: {colour!r}")
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue
