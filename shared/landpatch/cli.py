@@ -4,9 +4,12 @@ import click
 
 from landpatch import __version__
 from landpatch.commands.completion import completion
+from landpatch.commands.locate import locate
 from landpatch.commands.plan import plan
 from landpatch.commands.region import region
+from landpatch.commands.regions import regions
 from landpatch.commands.retry import retry
+from landpatch.commands.serve import serve
 from landpatch.commands.status import status
 from landpatch.commands.verify import verify
 from landpatch.gdal import restrict_drivers
@@ -21,7 +24,7 @@ def main() -> None:
     restrict_drivers()
 
 
-for command in (region, plan, status, retry, verify, completion):
+for command in (region, plan, status, retry, verify, locate, regions, serve, completion):
     main.add_command(command)
 
 

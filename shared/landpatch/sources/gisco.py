@@ -2,11 +2,12 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import requests
 import shapely
 from shapely.errors import ShapelyError
@@ -87,3 +88,36 @@ def pick_region(boundaries: Boundaries, nuts: str) -> Region:
     if boundary.area > MAX_AREA_M2 or (xmax - xmin) * (ymax - ymin) > MAX_BOX_M2:
         raise PermanentError(f"the boundary of {nuts} is larger than any region's")
     return Region(nuts, name, boundary)
+
+
+Bounds = tuple[float, float, float, float]
+"""xmin, ymin, xmax, ymax: EPSG:3035, metres."""
+
+
+def find_regions(boundaries: Boundaries, bounds: Bounds) -> Iterator[Region]:
+    """The regions whose polygon touches a rectangle, by code; without those that cannot be built."""
+    wanted = shapely.box(*bounds)
+    for nuts in sorted(boundaries):
+        if not _may_touch(boundaries[nuts], bounds):
+            continue
+        try:
+            region = pick_region(boundaries, nuts)
+        except PermanentError:
+            continue  # overseas, beyond EPSG:3035
+        if region.boundary.intersects(wanted):
+            yield region
+
+
+def _may_touch(feature: dict[str, Any], bounds: Bounds) -> bool:
+    """Whether the rectangle around a feature touches another: polygons are made of a few of a thousand."""
+    try:
+        geometry = feature["geometry"]
+        polygons = (
+            geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+        )
+        points = np.concatenate([np.asarray(polygon[0], "float64")[:, :2] for polygon in polygons])
+        (left, lower), (right, upper) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    except UNREADABLE:
+        return False
+    xmin, ymin, xmax, ymax = bounds
+    return bool(left <= xmax and lower <= ymax and right >= xmin and upper >= ymin)
