@@ -192,7 +192,7 @@ def test_what_there_is_not_is_not_found_and_nothing_is_told_of_the_inside(page, 
 @pytest.fixture
 def stored(environment):
     """A patch whose left half is water, and whose right half was not observed."""
-    name = "3757500_2887500_0_20"
+    name = "3757500_2887500_0_19"
     bands = np.zeros((14, 250, 250))
     bands[:12, :, :125] = 0.1
     bands[12, :, :125] = 1

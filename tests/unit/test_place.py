@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 import shapely
 
+import landpatch
 from landpatch.errors import InfrastructureError, RequestError
 from landpatch.grid import from_lonlat, lay_grid, parse_patch, to_lonlat
 from landpatch.place import find_region_of, locate
@@ -161,3 +164,13 @@ def test_features_that_are_broken_are_in_no_rectangle(boundaries):
     }
     x, y = from_lonlat().transform(*WEICKER)
     assert [region.nuts for region in find_regions(broken, (x, y, x, y))] == ["LU000"]
+
+
+def test_the_calls_of_the_package_are_those_of_its_modules_and_cost_nothing_until_they_are_made():
+    assert landpatch.locate is locate
+    assert {"locate", "list_regions"} <= set(dir(landpatch))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        landpatch.nothing  # noqa: B018
+    code = "import sys, landpatch; print([name for name in sys.modules if name.startswith('landpatch.')])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
