@@ -37,14 +37,21 @@ setup: $(READY) ## Make the Python environment in .venv
 region-named:
 	@if [ -z '$(NUTS)' ]; then echo "landpatch: which region? Say: make region NUTS=FR101" >&2; exit 2; fi
 
+# A name may hold any sign: it reaches the shell through the environment.
+export CITY
+
+.PHONY: city-here
+city-here:
+	@if [ -n '$(STACK)' ]; then echo "landpatch: CITY is for this machine; \`landpatch locate\` says its NUTS" >&2; exit 2; fi
+
 # Where `make region` builds: on this machine, with Docker Compose, or in a cluster.
 REGION_HERE = $(BIN)/landpatch region
 REGION_compose = bash scripts/compose.sh region
 REGION_k8s = bash scripts/k8s-region.sh
 
 .PHONY: region
-region: region-named $(if $(STACK),,$(READY)) ## Build a region: NUTS=FR101 [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best] [STACK=compose or k8s]
-	@$(or $(REGION_$(or $(STACK),HERE)),$(error STACK is compose or k8s)) '$(NUTS)' $(OPTIONS)
+region: $(if $(CITY),city-here,region-named) $(if $(STACK),,$(READY)) ## Build a region: NUTS=FR101 or CITY="Brussels, Belgium" [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best] [STACK=compose or k8s]
+	@$(or $(REGION_$(or $(STACK),HERE)),$(error STACK is compose or k8s)) $(if $(NUTS),'$(NUTS)') $(if $(CITY),--city="$$CITY") $(OPTIONS)
 
 .PHONY: regions
 regions: $(if $(STACK),,$(READY)) ## Build many regions: FILE=regions.txt (one a line), or NUTS="FR101 LU000", or NUTS=all; the options of region, and [AT_ONCE=20]
@@ -56,6 +63,10 @@ regions: $(if $(STACK),,$(READY)) ## Build many regions: FILE=regions.txt (one a
 .PHONY: plan
 plan: region-named $(READY) ## Say what regions would take, before anything runs: NUTS=FR101 or NUTS="FR101 LU000" or NUTS=all
 	@$(BIN)/landpatch plan $(NUTS) $(OPTIONS)
+
+.PHONY: serve
+serve: $(READY) ## Serve a live page of what the workers do: [NUTS="FR101 LU000" YEAR=2021 PORT=8484]
+	@$(BIN)/landpatch serve $(NUTS) $(if $(YEAR),--year $(YEAR)) $(if $(PORT),--port $(PORT))
 
 .PHONY: up
 up: $(READY) ## Start the embedded stack: Redis, object store, workers, Flower

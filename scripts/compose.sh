@@ -33,6 +33,7 @@ keep() {
   case $1 in
     # Of this machine, not of the containers.
     LANDPATCH_STATE_DIR | LANDPATCH_STACK | LANDPATCH_LOG | LANDPATCH_HEARTBEAT_FILE) return ;;
+    LANDPATCH_CACHE_DIR | LANDPATCH_SERVE_TOKEN) return ;;
     LANDPATCH_VERSION | LANDPATCH_*_PORT) return ;;
     AWS_S3_ENDPOINT | AWS_ACCESS_KEY_ID | AWS_SECRET_ACCESS_KEY | AWS_SESSION_TOKEN | AWS_DEFAULT_REGION) ;;
     EO_S3_* | LANDPATCH_* | FLOWER_BASIC_AUTH | COMPOSE_PROFILES) ;;
@@ -96,6 +97,7 @@ write_files() {
     local service=CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage
     : "${given[LANDPATCH_CLCPLUS_URL]:=$sandbox/arcgis/rest/services/$service}"
     : "${given[LANDPATCH_NUTS_URL]:=$sandbox/gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson}"
+    : "${given[LANDPATCH_NOMINATIM_URL]:=$sandbox/nominatim/search}"
   fi
   export COMPOSE_PROFILES=${given[COMPOSE_PROFILES]-$profiles}
   local secrets=(LANDPATCH_REDIS_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN

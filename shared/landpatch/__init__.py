@@ -1,21 +1,30 @@
 """Land-cover training sets for Europe: Sentinel-2 images paired with CLC+ labels."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landpatch.place import locate
+    from landpatch.regions import list_regions
     from landpatch.views import map, preview, report
 
 __version__ = "0.1.0"
-__all__ = ["map", "preview", "report"]
+__all__ = ["list_regions", "locate", "map", "preview", "report"]
+_MODULES = {
+    "list_regions": "landpatch.regions",
+    "locate": "landpatch.place",
+    "map": "landpatch.views",
+    "preview": "landpatch.views",
+    "report": "landpatch.views",
+}
+"""Where each call is."""
 
 
 def __getattr__(name: str) -> Any:
     """The calls that people make, loaded when they are asked for: workers need none of them."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from landpatch import views  # noqa: PLC0415
-
-    return getattr(views, name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -4,12 +4,15 @@ import click
 
 from landpatch import __version__
 from landpatch.commands.completion import completion
+from landpatch.commands.locate import locate
 from landpatch.commands.map import draw_map
 from landpatch.commands.plan import plan
 from landpatch.commands.preview import preview
 from landpatch.commands.region import region
+from landpatch.commands.regions import regions
 from landpatch.commands.report import report
 from landpatch.commands.retry import retry
+from landpatch.commands.serve import serve
 from landpatch.commands.status import status
 from landpatch.commands.verify import verify
 from landpatch.gdal import restrict_drivers
@@ -24,7 +27,10 @@ def main() -> None:
     restrict_drivers()
 
 
-for command in (region, plan, status, retry, verify, preview, draw_map, report, completion):
+_COMMANDS: tuple[click.Command, ...] = (
+    region, plan, status, retry, verify, locate, regions, preview, draw_map, report, serve, completion,
+)  # fmt: skip
+for command in _COMMANDS:
     main.add_command(command)
 
 

@@ -181,6 +181,36 @@ def read_patches(data: bytes) -> dict[str, PatchRow]:
         raise PermanentError(f"patches.parquet cannot be read: {str(error)[:200]}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class PatchState:
+    """What the index says of a patch, without what it was made of."""
+
+    patch: str
+    state: str
+    """complete, partial, missing or failed."""
+    reason: str
+    label: bool
+    """Whether its label is there."""
+    label_reason: str
+
+
+def read_states(data: bytes) -> list[PatchState]:
+    """The states in a `patches.parquet`, in its order: a fraction of the time and memory of `read_patches`.
+
+    Raises PermanentError when it is not such a file.
+    """
+    names = ["patch", "state", "reason", "label_sha256", "label_reason"]
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=names)
+        rows = zip(*(table.column(name).cast(pa.string()).to_pylist() for name in names), strict=True)
+        return [
+            PatchState(parse_patch(patch).name, str(state), reason or "", label is not None, why or "")
+            for patch, state, reason, label, why in rows
+        ]
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PermanentError(f"patches.parquet cannot be read: {str(error)[:200]}") from error
+
+
 def _unflatten(record: dict[str, object]) -> PatchRow:
     def fact(name: str) -> object:
         value = record[name]

@@ -236,6 +236,36 @@ class Ledger:
             return ""
         return str(attempts).partition(" ")[2]
 
+    def in_hand(self, region: str, kind: Kind) -> list[str]:
+        """Tasks that workers have in hand at this moment."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.time()
+        pipe.zrange(self._key(region, f"pending:{kind}"), 0, -1, withscores=True)
+        pipe.hgetall(self._key(region, "attempts"))
+        (second, micro), pending, attempts = execute(pipe)
+        now = second + micro / 1e6
+        return [
+            task
+            for task, due in pending
+            if due > now and attempts.get(f"{kind}:{task}", "").partition(" ")[2]
+        ]
+
+    def patches_of(self, region: str, kind: Kind, tasks: Sequence[str]) -> dict[str, list[str]]:
+        """Names of the patches that tasks are about; without the tasks that are not known any more."""
+        if not tasks:
+            return {}
+        kept = self._redis.hmget(self._key(region, "messages"), [f"{kind}:{task}" for task in tasks])
+        # Not made messages of, as in `tried`.
+        messages = {
+            task: json.loads(unpack(str(packed)))["message"]
+            for task, packed in zip(tasks, kept, strict=True)
+            if packed is not None
+        }
+        return {
+            task: [work if isinstance(work, str) else work["name"] for work in message["patches"]]
+            for task, message in messages.items()
+        }
+
     def is_pending(self, region: str, kind: Kind, task: str) -> bool:
         """Whether a task has still to be done."""
         return self._redis.zscore(self._key(region, f"pending:{kind}"), task) is not None
@@ -300,6 +330,10 @@ class Ledger:
     def refused(self) -> list[str]:
         """Messages that could not be read: why, the last first."""
         return cast("list[str]", self._redis.lrange(f"{self._namespace}:refused", 0, -1))
+
+    def count_refused(self) -> int:
+        """How many messages could not be read; no more are counted than are remembered."""
+        return self._redis.llen(f"{self._namespace}:refused")
 
     # patches
 

@@ -15,6 +15,12 @@ def _available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _find_cache() -> Path:
+    """Source: XDG Base Directory Specification."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()) / "landpatch"
+
+
 _HTTP_URL = TypeAdapter(HttpUrl)
 
 
@@ -60,6 +66,15 @@ class Settings(BaseSettings):
         "NUTS_RG_01M_2021_3035_LEVL_3.geojson",
         alias="LANDPATCH_NUTS_URL",
     )
+    nominatim_url: str = Field("https://nominatim.openstreetmap.org/search", alias="LANDPATCH_NOMINATIM_URL")
+    training_set_url: str = Field(
+        "https://minio.lab.sspcloud.fr/projet-funathon/2026/project3/data", alias="LANDPATCH_TRAINING_SET_URL"
+    )
+    """The public training set: `images/` and `labels/` below it, read over HTTPS."""
+    cache_dir: Path = Field(default_factory=_find_cache, alias="LANDPATCH_CACHE_DIR")
+    """Where answers of the geocoder are kept."""
+    serve_token: SecretStr | None = Field(None, alias="LANDPATCH_SERVE_TOKEN")
+    """Who looks at `landpatch serve` from elsewhere has to know it."""
     redis_url: SecretStr | None = Field(None, alias="LANDPATCH_REDIS_URL")
     """`redis://`, or `rediss://` for TLS."""
     redis_ca_file: FilePath | None = Field(None, alias="LANDPATCH_REDIS_CA_FILE")
@@ -97,7 +112,7 @@ class Settings(BaseSettings):
         url = endpoint if "://" in endpoint else f"https://{endpoint}"
         return _checked_url(url)
 
-    @field_validator("odata_url")
+    @field_validator("odata_url", "nominatim_url", "training_set_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
         return _checked_url(url)

@@ -68,6 +68,9 @@ class Store(Protocol):
     def find(self, prefix: str) -> Iterator[StoredObject]:
         """Every object below a prefix, sorted by key."""
 
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders right below a prefix that ends in a slash, sorted."""
+
     def delete(self, key: str) -> None:
         """Remove an object; no error when there is none."""
 
@@ -217,6 +220,23 @@ class S3Store:
         except (BotoCoreError, ClientError) as error:
             raise self._translate(error) from error
         yield from sorted(found.values(), key=lambda entry: entry.key)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders right below a prefix that ends in a slash, sorted."""
+        found: set[str] = set()
+        try:
+            lister = self._client.get_paginator("list_objects_v2")
+            for number, page in enumerate(
+                lister.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/"), 1
+            ):
+                check_listing(page, prefix, self._what, InfrastructureError)
+                if number > _MAX_PAGES:
+                    raise InfrastructureError(f"{self._what} lists {prefix} without an end")
+                folders = (entry.get("Prefix", "") for entry in page.get("CommonPrefixes", []))
+                found.update(name.removeprefix(prefix).strip("/") for name in folders)
+        except (BotoCoreError, ClientError) as error:
+            raise self._translate(error) from error
+        return sorted(found)
 
     def delete(self, key: str) -> None:
         """Remove an object; no error when there is none."""

@@ -277,6 +277,20 @@ def test_a_task_in_hand_is_nobody_elses_until_its_lease_runs_out(ledger, redis_c
     assert ledger.holder(REGION, "images", cut(run).task) == "another"
 
 
+def test_tasks_in_hand_are_named_and_so_are_their_patches(ledger):
+    run, _ = ledger.start(request())
+    open_round(ledger, run, 1, 4)
+    assert ledger.in_hand(REGION, "images") == []
+    assert ledger.begin(cut(run, 0), "a", 60)
+    assert ledger.begin(cut(run, 1), "b", 0), "its lease is over at once"
+    assert ledger.begin(cut(run, 2), "c", 60)
+    ledger.postpone(cut(run, 2), "c", 60)
+    assert ledger.in_hand(REGION, "images") == ["1:settle-0"]
+    assert ledger.patches_of(REGION, "images", ["1:settle-0", "never"]) == {"1:settle-0": ["0_0_0_0"]}
+    assert ledger.patches_of(REGION, "images", []) == {}
+    assert ledger.in_hand("LU000/2021", "images") == []
+
+
 def test_a_message_that_is_delivered_again_takes_its_own_task_again_and_that_counts(ledger):
     run, _ = ledger.start(request())
     open_round(ledger, run, 1, 1)
@@ -450,6 +464,13 @@ def test_of_messages_that_cannot_be_read_the_last_are_remembered(ledger):
 
 
 # patches
+
+
+def test_messages_that_cannot_be_read_are_counted(ledger):
+    assert ledger.count_refused() == 0
+    for _ in range(3):
+        ledger.refuse("task", "no message")
+    assert ledger.count_refused() == 3
 
 
 def test_the_last_word_on_a_patch_counts(ledger):

@@ -148,3 +148,22 @@ def test_an_address_tells_where_a_reader_finds_the_object(s3):
     assert S3Store(client, "b", s3.endpoint).url("a/c.tif") == f"{s3.endpoint}/b/a/c.tif"
     assert S3Store(client, "b", s3.endpoint, "https://data.example").url("a") == "https://data.example/b/a"
     assert S3Store(client, "b", None).url("a/c.tif") == "s3://b/a/c.tif"
+
+
+def test_folders_are_named_without_what_lies_deeper(store):
+    for key in (
+        "years/FR101/2021/a.tif",
+        "years/FR101/2021/b.tif",
+        "years/FR101/2018/deep/c",
+        "years/FR101/d",
+    ):
+        store.put(key, b"x")
+    assert store.folders("years/FR101/") == ["2018", "2021"]
+    assert store.folders("years/") == ["FR101"]
+    assert store.folders("years/LU000/") == []
+
+
+def test_more_folders_than_a_page_holds_are_all_named(store):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.put(f"wide/{number:04}/x", b"x"), range(1100)))
+    assert store.folders("wide/") == [f"{number:04}" for number in range(1100)]

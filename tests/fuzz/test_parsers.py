@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
@@ -37,16 +38,18 @@ from landpatch.codec import (
 from landpatch.composite import Observation
 from landpatch.errors import LandpatchError
 from landpatch.grid import PATCH_SIZE_M, lay_grid, parse_patch
-from landpatch.index import BANDS, read_patches
+from landpatch.index import BANDS, read_patches, read_states
 from landpatch.inventory import describe_image
 from landpatch.jp2 import HEAD_BYTES, TileParts, describe_only, isolate_tile, parse_head
 from landpatch.layout import RegionLayout, patch_of_key
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.clcplus import fetch_codes, read_limits
-from landpatch.sources.gisco import MAX_BOX_M2, fetch_boundaries, pick_region
+from landpatch.sources.gisco import MAX_BOX_M2, fetch_boundaries, find_regions, pick_region
 from landpatch.sources.http import fetch
+from landpatch.sources.nominatim import Clock, find_place
 from landpatch.sources.odata import find_scenes
+from landpatch.sources.training_set import count_rows
 from services.image_worker.bands import Band, open_head
 from services.image_worker.loader import MemoryBytes
 from tests.fuzz.conftest import FUZZ
@@ -240,6 +243,48 @@ def test_boundaries():
         look(pick, st.one_of(broken_json(seeds), broken_bytes(seeds)), seeds)
 
 
+def test_regions_that_touch_a_rectangle():
+    """As of `test_boundaries`; of a region that is broken, the others are found all the same."""
+
+    def look_up(data: bytes) -> None:
+        try:
+            features = json.loads(data)["features"]
+            boundaries = {str(feature["id"]): feature for feature in features}
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return
+        for region in find_regions(boundaries, (3_750_000, 2_880_000, 3_770_000, 2_900_000)):
+            assert region.boundary.is_valid
+
+    seeds = kept("boundaries")
+    look(look_up, broken_json(seeds), seeds)
+
+
+def test_answers_of_the_geocoder(tmp_path):
+    body, numbers = [b""], count()
+    session = quick_session()
+    clock = Clock(sleep=lambda _: None)
+
+    def find(data: bytes) -> None:
+        body[0] = data
+        place = find_place(f"{base}/search", f"place {next(numbers)}", session, tmp_path, clock)
+        assert -180 <= place.lon <= 180
+        assert -90 <= place.lat <= 90
+        assert (place.name + place.licence).isprintable()
+
+    with answering(body) as base:
+        seeds = kept("geocoder")
+        look(find, st.one_of(broken_json(seeds), broken_bytes(seeds)), seeds)
+
+
+def test_indexes_of_the_public_training_set():
+    seeds = kept("training_set")
+
+    def tally(data: bytes) -> None:
+        assert 0 <= count_rows(data) < 10_000_000
+
+    look(tally, broken_bytes(seeds), seeds)
+
+
 def test_descriptions_of_the_label_service():
     body = [b""]
     session = quick_session()
@@ -399,6 +444,17 @@ def test_observations():
 
     joined = [first + b"<pixels>" + last]
     look(join, broken_bytes(joined), joined)
+
+
+def test_the_states_in_the_last_index():
+    seeds = kept("patches")
+
+    def read(data: bytes) -> None:
+        for row in read_states(data):
+            assert row.patch == parse_patch(row.patch).name
+            assert isinstance(row.state, str)
+
+    look(read, broken_bytes(seeds), seeds)
 
 
 def test_the_last_index():

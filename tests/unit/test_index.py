@@ -16,10 +16,12 @@ from landpatch.index import (
     ImageFacts,
     LabelFacts,
     PatchRow,
+    PatchState,
     build_filename2bbox,
     build_normalization,
     build_patches,
     read_patches,
+    read_states,
 )
 from landpatch.radiometry import BANDS
 
@@ -151,6 +153,17 @@ def test_patches_of_a_region_where_nothing_came_out_is_read_back_too(rows):
     assert table(data).schema.equals(table(build_patches(ROWS)).schema)
 
 
+def test_the_states_are_read_without_the_rest():
+    states = read_states(build_patches(ROWS))
+    assert sorted(states, key=lambda each: each.patch) == [
+        PatchState(FAILED, "failed", "B4 broken", False, "unknown codes 77"),
+        PatchState(PARTIAL, "partial", "", False, "not asked for"),
+        PatchState(PRESENT, "complete", "", True, ""),
+        PatchState(MISSING, "missing", "no valid pixel in any product", True, ""),
+    ]
+    assert read_states(build_patches([])) == []
+
+
 def test_a_number_keeps_every_digit():
     row = PatchRow(PRESENT, "complete", "", image(np.full((14, 1, 3), 0.1 + 0.2) / 3), None, "")
     assert read_patches(build_patches([row]))[PRESENT].image.band_mean == row.image.band_mean
@@ -160,6 +173,8 @@ def test_a_number_keeps_every_digit():
     "data", [b"", b"PAR1", b"not parquet at all", build_patches(ROWS)[:-20], build_filename2bbox(ROWS)]
 )
 def test_what_is_not_such_a_file_is_refused(data):
+    with pytest.raises(PermanentError, match=r"patches\.parquet"):
+        read_states(data)
     with pytest.raises(PermanentError, match=r"patches\.parquet"):
         read_patches(data)
 

@@ -8,9 +8,10 @@ from typing import ParamSpec
 
 import click
 
+from landpatch.embedded import complete_settings
 from landpatch.errors import ConfigurationError, LandpatchError
 from landpatch.progress import show_preparation
-from landpatch.settings import Settings, load_settings
+from landpatch.settings import Settings
 
 EXIT_INCOMPLETE = 3
 EXIT_REQUEST = 2
@@ -39,17 +40,7 @@ def one_line(command: Callable[P, None]) -> Callable[P, None]:
 
 def open_settings() -> Settings:
     """The settings, with the embedded stack standing in for whatever is not set."""
-    settings = load_settings()
-    if settings.redis_url and settings.store_endpoint and settings.eo_access_key:
-        return settings
-    try:
-        from services.stack import start_for  # noqa: PLC0415  # only a checkout has it
-    except ImportError:
-        raise ConfigurationError(
-            "the embedded stack needs a checkout of the project; or set LANDPATCH_REDIS_URL, "
-            "AWS_S3_ENDPOINT and the EO_S3_… credentials (see .env.example)"
-        ) from None
-    return start_for(settings)
+    return complete_settings()
 
 
 def has_own_sandbox(settings: Settings) -> bool:

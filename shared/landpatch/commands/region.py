@@ -25,15 +25,20 @@ from landpatch.commands.entry import (
 from landpatch.errors import RequestError
 from landpatch.ledger import open_ledger
 from landpatch.messages import RegionRequest
+from landpatch.place import find_region_of
 from landpatch.planning import Planner
 from landpatch.progress import show_progress
 from landpatch.settings import Settings
 from landpatch.storage import open_store
 from landpatch.summary import describe_batch, describe_result, sum_up
 
+ANY = "FR101"
+"""Stands for a region that is looked up later, so that what else is wrong is told before anything starts."""
+
 
 @click.command()
 @take_regions
+@click.option("--city", help='Instead of NUTS: a place such as "Brussels, Belgium", whose region is built.')
 @take_choices
 @click.option(
     "--at-once",
@@ -46,20 +51,32 @@ from landpatch.summary import describe_batch, describe_result, sum_up
 @click.option("--detach", is_flag=True, help="Return once the region is queued.")
 @one_line
 def region(
-    nuts: tuple[str, ...], listed: TextIO | None, choices: Choices, at_once: int, as_json: bool, detach: bool
+    nuts: tuple[str, ...],
+    listed: TextIO | None,
+    city: str | None,
+    choices: Choices,
+    at_once: int,
+    as_json: bool,
+    detach: bool,
 ) -> None:
     """Build the training set of a NUTS3 region, such as FR101; of several; or of `all`.
+
+    Instead of a code, a --city names the region that it lies in.
 
     Exit code 0: every patch is there. 3: finished, but some patches are missing or without their
     label. 2: the request is wrong, nothing was written or queued. 1: the infrastructure failed, or a
     region of many did. The same command again takes up what is missing.
     """
-    codes = read_codes(nuts, listed)
+    if city is not None and (nuts or listed):
+        raise RequestError("name regions or a --city, not both")
+    codes = [ANY] if city is not None else read_codes(nuts, listed)
     everywhere = codes == [EVERYWHERE]
     requests = [] if everywhere else [choices.ask(code) for code in codes]
     settings = open_settings()
     if everywhere:
         requests = _ask_everywhere(settings, choices)
+    if city is not None:
+        requests = [choices.ask(_find_code(city, settings))]
     remarks = check_regions(settings, requests, explicit_label_year=choices.label_year is not None)
     for line in remarks:
         click.echo(line, err=True)
@@ -75,6 +92,13 @@ def region(
         follow(building, requests[0], as_json)
     else:
         _follow_all(Batch(building, requests, at_once), as_json)
+
+
+def _find_code(city: str, settings: Settings) -> str:
+    """The region that a city lies in, said aloud."""
+    found = find_region_of(city, settings)
+    click.echo(f"{city} lies in {found.nuts} {found.name}", err=True)
+    return found.nuts
 
 
 def _ask_everywhere(settings: Settings, choices: Choices) -> list[RegionRequest]:

@@ -67,16 +67,21 @@ def make_session(retries: int = 4, request_s: float = REQUEST_S) -> requests.Ses
 
 
 def fetch(
-    session: requests.Session, url: str, params: dict[str, str] | None, what: str, max_bytes: int
+    session: requests.Session,
+    url: str,
+    params: dict[str, str] | None,
+    what: str,
+    max_bytes: int,
+    timeout_s: tuple[float, float] = TIMEOUT_S,
 ) -> bytes:
-    """GET a body of at most `max_bytes`.
+    """GET a body of at most `max_bytes`. timeout_s: to connect, and between bytes.
 
     Raises TransientError when trying later may help (OverloadedError when asking for less may help
     too), PermanentError when not; `what` names the
     service for a person. Neither holds a query or a credential.
     """
     try:
-        with session.get(url, params=params, timeout=TIMEOUT_S, stream=True) as answer:
+        with session.get(url, params=params, timeout=timeout_s, stream=True) as answer:
             _raise_refusal(answer, what)
             announced = answer.headers.get("Content-Length", "")
             encoding = _read_encoding(answer)

@@ -16,7 +16,8 @@ SECRETS = {
     str(field.alias)
     for field in Settings.model_fields.values()
     if SecretStr in getattr(field.annotation, "__args__", (field.annotation,))
-} | {"FLOWER_BASIC_AUTH"}
+} - {"LANDPATCH_SERVE_TOKEN"} | {"FLOWER_BASIC_AUTH"}
+"""Of the services; `landpatch serve` is none of them."""
 NO_SETTINGS = {
     "LANDPATCH_LOG",  # read before there are settings
     "REMAP_SIGTERM",  # Celery
@@ -81,7 +82,9 @@ def check_command(service: str, words: list[str]) -> list[str]:
     main = importlib.util.find_spec(f"{module}.__main__" if _exists(f"{module}.__main__") else module)
     assert main is not None
     assert main.origin is not None
-    source = Path(main.origin).read_text()
+    origin = Path(main.origin)
+    commands = sorted(origin.parent.glob("commands/*.py")) if module == "landpatch.cli" else []
+    source = "".join(path.read_text() for path in (origin, *commands))
     options = [word for word in words[3:] if word.startswith("--")]
     return [f"{service}: {module} knows no {word}" for word in options if f'"{word}"' not in source]
 

@@ -38,8 +38,10 @@ SANDBOX = {"sandbox", "eo-store", "eodata"}
 STORE = {"store", "files"}
 ONCE = {"submit", "prepare"}
 ALWAYS = WORKERS | {"redis", "reconciler", "metrics", "flower"}
-OF_THIS_MACHINE = {"LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_THREADS", *FILES}
-"""Settings that the image or the Compose file gives."""
+OF_THIS_MACHINE = {
+    "LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_THREADS", "LANDPATCH_CACHE_DIR", "LANDPATCH_SERVE_TOKEN", *FILES
+}  # fmt: skip
+"""Settings that the image or the Compose file gives, or that are for the machine that asks."""
 Project = dict
 
 

@@ -95,7 +95,7 @@ IMPORTED = {
     "stack": (
         "services.flower.__main__", "services.dispatcher.tasks", "flower.command",
         "services.metrics.__main__", "services.store.__main__",
-        "services.sandbox.__main__", "services.health.__main__",
+        "services.sandbox.__main__", "services.health.__main__", "landpatch.watch.app",
     ),
 }  # fmt: skip
 

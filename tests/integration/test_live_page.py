@@ -1,0 +1,55 @@
+"""A region is built by real workers, and the live page shows it happen, in a real browser."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.test_page import await_counts, await_pictures, card, click, looking, shares
+from tests.contract.test_serve import serving
+from tests.environment import clean_environment
+from tests.integration.conftest import ROOT
+
+pytestmark = pytest.mark.stack
+
+KEY = "FR101/2018"
+"""A year that no other test builds."""
+
+
+def read_legend(browser) -> dict[str, int]:
+    """Patches by state, as they are shown."""
+    entries = (
+        card(browser, KEY)
+        .locator(".legend li")
+        .evaluate_all("all => all.map(each => [each.dataset.state, each.querySelector('b').textContent])")
+    )
+    return {state: int(count) for state, count in entries if count != "0"}
+
+
+def test_the_page_shows_a_region_being_built_and_then_its_patches(stack):
+    command = [Path(sys.executable).parent / "landpatch", "region", "FR101", "--year", "2018"]
+    environment = clean_environment(LANDPATCH_STATE_DIR=str(stack.state))
+    with (
+        serving(stack.settings()) as served,
+        looking(served.url) as browser,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as building,
+    ):
+        card(browser, KEY).locator(".legend li").first.wait_for(timeout=300_000)
+        seen = []
+        while building.poll() is None:
+            seen.append(read_legend(browser))
+            browser.wait_for_timeout(100)
+        assert building.returncode == 0, building.stderr.read().decode()
+        await_counts(browser, KEY, complete=28)
+        card(browser, KEY).locator(".state.done").wait_for()
+        assert any(counts.get("complete", 0) < 28 for counts in seen), "it was seen while it was not done"
+        assert {sum(counts.values()) for counts in seen} <= {0, 28}
+        assert shares(browser, KEY) == {"complete": 1}
+        click(browser, "complete", KEY)
+        panel = browser.locator("#panel")
+        panel.get_by_text("S2").first.wait_for()
+        assert await_pictures(browser) == [250] * 4
+        assert "label complete" in panel.inner_text()
+        assert panel.locator(".classes li").count() > 1
+        assert "sandbox" in panel.inner_text()
