@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 WORKER_QUEUES = ("dispatch", "images", "labels", "index")
 
 
-def stack_command(state: Path, command: str) -> subprocess.CompletedProcess[str]:
+def stack_command(state: Path, command: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """`python -m services.stack COMMAND` on a state folder."""
     return subprocess.run(
         [sys.executable, "-m", "services.stack", command],
         cwd=ROOT,
-        env=clean_environment(LANDPATCH_STATE_DIR=str(state)),
+        env=clean_environment(LANDPATCH_STATE_DIR=str(state), **extra),
         capture_output=True,
         text=True,
         timeout=180,
