@@ -84,8 +84,9 @@ def _log_as_the_others(loglevel: int = logging.INFO, **_: object) -> None:
 
 
 @celeryd_init.connect
-def _show_no_banner(instance: Any, **_: object) -> None:
-    """Of a dozen lines, for a person."""
+def _begin_as_the_others(instance: Any, **_: object) -> None:
+    """Before Celery says anything; without its banner, a dozen lines for a person."""
+    configure_logging(logging.INFO)
     instance.quiet = instance.quiet or logs_json()
 
 

@@ -48,6 +48,7 @@ def configure_logging(libraries: int | str = logging.WARNING) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(libraries)
+    logging.captureWarnings(True)
 
 
 def _renderer() -> list[Processor]:

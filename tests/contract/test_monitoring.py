@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import promql_parser
@@ -27,6 +27,7 @@ EXPRESSIONS = {f"alert {rule['alert']}": rule["expr"] for rule in RULES} | {
     for panel in PANELS
     for target in panel["targets"]
 }
+PATTERNS = {"MatchOp.Re", "MatchOp.NotRe"}
 Exported = dict[str, dict[str, set[str]]]
 """By name of a series, the values that each label has."""
 
@@ -79,11 +80,13 @@ def check(expression: str, exported: Exported) -> list[str]:
         labels = exported[selector.name]
         for matcher in selector.matchers.matchers:
             values = labels.get(matcher.name, set())
-            fits: Callable[[str], object] = (
-                matcher.value.__eq__ if "~" not in str(matcher.op) else re.compile(matcher.value).fullmatch
-            )
-            if not any(fits(value) for value in values):
-                faults.append(f"{selector.name}: no {matcher.name} such as {matcher.value}")
+            # Also what is left out has to be there.
+            patterns = matcher.value.split("|") if str(matcher.op) in PATTERNS else [re.escape(matcher.value)]
+            faults += [
+                f"{selector.name}: no {matcher.name} such as {pattern}"
+                for pattern in patterns
+                if not any(re.fullmatch(pattern, value) for value in values)
+            ]
         grouped = re.findall(r"by \(([^)]*)\)", expression)
         asked = {label.strip() for text in grouped for label in text.split(",")}
         faults += [f"{selector.name}: no label {label}" for label in asked - labels.keys()]
