@@ -51,6 +51,7 @@ COPY --from=packages /app/services /app/services
 # A second arena of glibc's allocator costs an image worker half a GiB for each of its many threads.
 ENV PATH=/opt/worker/bin:$PATH \
     LANDPATCH_HEARTBEAT_FILE=/tmp/heartbeat \
+    LANDPATCH_METRICS_LISTEN=0.0.0.0:9464 \
     MALLOC_ARENA_MAX=2
 USER 10001:10001
 HEALTHCHECK --interval=60s --timeout=20s --start-period=60s --retries=3 \

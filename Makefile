@@ -142,9 +142,9 @@ LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --gene
 
 .PHONY: lock
 lock: $(READY) ## Pin every dependency with hashes: requirements.lock, and of it what the images need
-	@$(LOCK) --extra maps --group stack --group dev -o requirements.lock
-	@$(LOCK) --group stack --constraint requirements.lock -o requirements.stack.lock
-	@$(LOCK) --constraint requirements.lock -o requirements.worker.lock
+	@$(LOCK) --extra maps --extra traces --group stack --group dev -o requirements.lock
+	@$(LOCK) --extra traces --group stack --constraint requirements.lock -o requirements.stack.lock
+	@$(LOCK) --extra traces --constraint requirements.lock -o requirements.worker.lock
 
 .PHONY: clean
 clean: down ## Stop the stack; remove the environment and the caches, but no results

@@ -16,8 +16,10 @@ from benchmarks.encode import encode
 from benchmarks.image_worker import dense, scaling, sparse
 from benchmarks.labels import labels
 from benchmarks.products import CACHE
+from benchmarks.telemetry import overhead
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "telemetry": overhead,
     "encode": encode,
     "sparse": sparse,
     "scaling": scaling,
@@ -26,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "control_plane": control_plane,
 }
 TARGETS: dict[str, tuple[str, float]] = {
+    "telemetry.us_a_patch": ("<=", 200),
     "dense.cpu_over_floor": ("<=", 1.25),
     "dense.cpu_s_a_patch": ("<=", 0.12),
     "dense.peak_gib": ("<=", 1.5),

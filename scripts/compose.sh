@@ -32,11 +32,11 @@ read_settings() {
 keep() {
   case $1 in
     # Of this machine, not of the containers.
-    LANDPATCH_STATE_DIR | LANDPATCH_STACK | LANDPATCH_LOG | LANDPATCH_HEARTBEAT_FILE) return ;;
-    LANDPATCH_CACHE_DIR | LANDPATCH_SERVE_TOKEN) return ;;
+    LANDPATCH_STATE_DIR | LANDPATCH_STACK | LANDPATCH_LOG | LANDPATCH_HEARTBEAT_FILE | \
+      LANDPATCH_METRICS_LISTEN | LANDPATCH_CACHE_DIR | LANDPATCH_SERVE_TOKEN) return ;;
     LANDPATCH_VERSION | LANDPATCH_*_PORT) return ;;
     AWS_S3_ENDPOINT | AWS_ACCESS_KEY_ID | AWS_SECRET_ACCESS_KEY | AWS_SESSION_TOKEN | AWS_DEFAULT_REGION) ;;
-    EO_S3_* | LANDPATCH_* | FLOWER_BASIC_AUTH | COMPOSE_PROFILES) ;;
+    EO_S3_* | LANDPATCH_* | OTEL_* | FLOWER_BASIC_AUTH | COMPOSE_PROFILES) ;;
     *) return ;;
   esac
   [ -n "$2" ] || return 0
@@ -76,7 +76,9 @@ write_files() {
     cat "${given[LANDPATCH_REDIS_CA_FILE]}" >"$folder/redis_ca" || fail "LANDPATCH_REDIS_CA_FILE cannot be read" 2
     given[LANDPATCH_REDIS_CA_FILE]=/run/secrets/redis_ca
   fi
-  chmod 644 "$folder/redis_password" "$folder/redis_ca"
+  # What stands below `spec:` of the cluster's rules is what Prometheus itself takes.
+  sed -e '1,/^spec:/d' -e 's/^  //' k8s/components/monitoring/alerts.yaml >"$folder/alerts.yaml"
+  chmod 644 "$folder/redis_password" "$folder/redis_ca" "$folder/alerts.yaml"
   : "${given[LANDPATCH_REDIS_URL]:=redis://:$redis@redis:6379/0}"
   : "${given[FLOWER_BASIC_AUTH]:=landpatch:$(secret flower)}"
   if [ -z "${given[AWS_S3_ENDPOINT]:-}" ]; then

@@ -5,5 +5,5 @@ import os
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """This process's environment without any setting of landpatch, plus `extra`."""
-    ours = ("LANDPATCH_", "EO_S3_", "AWS_")
+    ours = ("LANDPATCH_", "EO_S3_", "AWS_", "OTEL_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | extra

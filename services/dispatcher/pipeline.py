@@ -178,7 +178,7 @@ class Dispatcher:
             catalogue_superseded=len(findings.scenes) - len(scenes),
             catalogue_requests=findings.requests,
         )
-        log.info("catalogue asked", region=request.key, found=len(findings.scenes), kept=len(scenes))
+        log.info("catalogue asked", found=len(findings.scenes), kept=len(scenes))
         return scenes
 
     def _open_round(
@@ -222,7 +222,7 @@ class Dispatcher:
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in batch)
             messages.append(SettlePatches(**header, block=block, patches=work))
         if self.ledger.open_round(request.key, run, number, messages):
-            log.info("round opened", region=request.key, round=number, products=len(cuts), settled=len(rest))
+            log.info("round opened", round=number, products=len(cuts), settled=len(rest))
 
     def _read_history(self, region: str) -> _History:
         kept: dict[str, set[str]] = defaultdict(set)

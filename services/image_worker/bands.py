@@ -13,6 +13,7 @@ from landpatch.errors import PermanentError
 from landpatch.gdal import gdal_env
 from landpatch.jp2 import Head, TileParts, describe_only, isolate_tile, parse_head
 from landpatch.sources.eodata import NATIVE_SIZE_M, SCENE_CLASS
+from landpatch.stages import stage
 from landpatch.warp import NativeGrid, Window
 from services.image_worker.loader import File
 
@@ -90,7 +91,12 @@ class Band:
         _, _, width, height = self.head.head.tiling.box(tile)
         dtype = "uint8" if self.head.head.bits <= 8 else "uint16"
         try:
-            with gdal_env(), MemoryFile(codestream) as memory, memory.open(driver="JP2OpenJPEG") as image:
+            with (
+                stage("decode"),
+                gdal_env(),
+                MemoryFile(codestream) as memory,
+                memory.open(driver="JP2OpenJPEG") as image,
+            ):
                 if (image.width, image.height, image.count, image.dtypes[0]) != (width, height, 1, dtype):
                     raise PermanentError(f"{self.head.what}: tile {tile} is another image than announced")
                 pixels: Pixels = image.read(1)

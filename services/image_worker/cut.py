@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from landpatch.composite import Observation
@@ -24,6 +25,8 @@ from landpatch.radiometry import (
     to_reflectance,
 )
 from landpatch.sources.eodata import SCENE_CLASS
+from landpatch.stages import carry_context, stage
+from landpatch.traces import span
 from landpatch.warp import Warp, Window, needed_window, project_corners, project_patch
 from services.image_worker.bands import Band, Pixels
 from services.image_worker.loader import Room
@@ -102,6 +105,11 @@ class _Tiles:
         self._room.hold(pixels.nbytes)
         return pixels
 
+    def wait(self, site: Site) -> None:
+        """Until the tiles of a patch are decoded."""
+        for key in site.tiles:
+            self._decoding[key].result()
+
     def read(self, name: str, window: Window) -> Pixels:
         """The pixels of a window, once the tiles it touches are decoded."""
         head = self._bands[name].head
@@ -151,11 +159,15 @@ def cut_patches(
     tiles = _Tiles(bands, sites, room)
 
     def work(site: Site) -> T:
-        observation = _observe(product, tiles, site, scene_id) if site.tiles else None
-        tiles.release(site)
-        return then(site.patch, observation)
+        name = site.patch.name
+        with structlog.contextvars.bound_contextvars(patch=name), span("patch", patch=name):
+            tiles.wait(site)
+            with stage("warp"):
+                observation = _observe(product, tiles, site, scene_id) if site.tiles else None
+            tiles.release(site)
+            return then(site.patch, observation)
 
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="cut")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="cut", initializer=carry_context())
     running: deque[Future[T]] = deque()
     try:
         for site in sites:

@@ -6,6 +6,7 @@ from threading import Condition, Event, Lock
 from typing import Protocol
 
 from landpatch.jp2 import Span
+from landpatch.stages import carry_context
 
 Read = Callable[[str, int, int], bytes]
 """Key, offset, length -> exactly so many bytes of the file."""
@@ -65,7 +66,7 @@ class Loader:
         self._read = read
         self._room = room
         self._stopped = False
-        self._pool = ThreadPoolExecutor(connections, thread_name_prefix="fetch")
+        self._pool = ThreadPoolExecutor(connections, thread_name_prefix="fetch", initializer=carry_context())
         self._chunks = sorted(chunks, key=lambda chunk: (chunk.rank, chunk.key, chunk.offset))
         for chunk in self._chunks:
             chunk.fetching = self._pool.submit(self._fetch, chunk)

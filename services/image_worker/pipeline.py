@@ -1,6 +1,8 @@
 """Bands into memory -> observations -> composite -> GeoTIFF -> store -> ledger."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
 
 import structlog
 
@@ -14,6 +16,7 @@ from landpatch.messages import CutScene, ImageMessage, PatchWork, SceneRef, Sett
 from landpatch.records import Outcome, State, Work
 from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData
+from landpatch.stages import stage
 from landpatch.storage import Store
 from landpatch.transfer import Rates
 from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
@@ -53,7 +56,7 @@ class ImageWorker:
         works = {work.name: work for work in message.patches if work.name not in done}
         records = Records(self.ledger, message)
         work = self._cut(message, works, records) if works else Work()
-        self._finish(message, work, records.outcomes)
+        self._finish(message, work, done | records.outcomes)
 
     def _cut(self, message: CutScene, works: Mapping[str, PatchWork], records: Records) -> Work:
         patches = [parse_patch(name) for name in works]
@@ -69,7 +72,9 @@ class ImageWorker:
                 def take(patch: Patch, observation: Observation | None) -> Write | None:
                     if observation is None:
                         return None
-                    return self._take(message, patch, works[patch.name], observation, records)
+                    write = self._take(message, patch, works[patch.name], observation, records)
+                    # It is done in another thread, and belongs to the patch there too.
+                    return partial(copy_context().run, write)
 
                 for write in cut_patches(remote.product, bands, sites, message.scene.id, take, threads, room):
                     if write is not None:
@@ -86,7 +91,8 @@ class ImageWorker:
         composite = compose_best([*kept.values(), observation])
         if message.composite == "best" and self._is_complete(composite):
             return self._encode(message, patch, [*kept, message.scene], composite, records)
-        data = encode_observation(observation)
+        with stage("encode"):
+            data = encode_observation(observation)
 
         def write() -> None:
             # The indexer removes observations when the run ends; one of a run that is over would stay.
@@ -111,13 +117,13 @@ class ImageWorker:
 
     def give_up(self, message: ImageMessage, reason: str) -> None:
         """Finish a task that cannot be done; its patches go on without it."""
-        if isinstance(message, CutScene):
-            self._finish(message, Work(product=message.scene.name, failure=reason), {})
-            return
         names = [work.name for work in message.patches]
         done = self.ledger.outcomes_of(message.region, "images", names)
+        if isinstance(message, CutScene):
+            self._finish(message, Work(product=message.scene.name, failure=reason), done)
+            return
         rest = {name: Outcome("failed", reason) for name in names if name not in done}
-        self._finish(message, Work(failure=reason), rest)
+        self._finish(message, Work(failure=reason), done | rest)
 
     def _layout(self, message: ImageMessage) -> RegionLayout:
         return RegionLayout(self.settings.prefix, message.nuts, message.year)
@@ -131,7 +137,7 @@ class ImageWorker:
         for scene in work.earlier:
             data = self.store.get(layout.observation(work.name, scene.id))
             if data is None:
-                log.warning("an observation is gone", patch=work.name, product=scene.name)
+                log.warning("an observation is gone", patch=work.name, lost=scene.name)
                 continue
             observations[scene] = decode_observation(data, scene.id)
         return observations
@@ -155,8 +161,9 @@ class ImageWorker:
             "VALID_FRACTION": f"{composite.valid_fraction:.6f}",
             "CLEAR_FRACTION": f"{composite.clear_fraction:.6f}",
         }
-        data = encode_image(composite.bands, patch, tags)
-        check_image(data, patch)
+        with stage("encode"):
+            data = encode_image(composite.bands, patch, tags)
+            check_image(data, patch)
         state: State = "complete" if self._is_complete(composite) else "partial"
 
         def write() -> None:
@@ -186,4 +193,4 @@ class ImageWorker:
 
     def _finish(self, message: ImageMessage, work: Work, outcomes: Mapping[str, Outcome]) -> None:
         finish(self.ledger, message, work, outcomes)
-        log.info("images task done", region=message.region, task=message.task, patches=len(message.patches))
+        log.info("images task done", patches=len(message.patches))

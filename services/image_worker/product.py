@@ -11,6 +11,7 @@ from landpatch.jp2 import HEAD_BYTES, TileParts, coding_of
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import Radiometry
 from landpatch.sources.eodata import EOData, Versions
+from landpatch.stages import carry_context
 from landpatch.transfer import Fetch, Rates, plan_fetch
 from services.image_worker.bands import Band, BandHead, open_head
 from services.image_worker.loader import Chunk, ChunkedFile, Loader, MemoryBytes, Room
@@ -57,7 +58,7 @@ class RemoteProduct:
         self._read = partial(eodata.read_range, versions=Versions(self._files.sizes))
         metadata = self._files.metadata
         radiometry = parse_radiometry(eodata.read(metadata, self._files.sizes[metadata]), name)
-        with ThreadPoolExecutor(eodata.connections) as pool:
+        with ThreadPoolExecutor(eodata.connections, initializer=carry_context()) as pool:
             heads = dict(pool.map(lambda band: (band, self._read_head(name, band)), self._files.bands))
         self.product = describe_product(name, radiometry, heads)
 
@@ -69,7 +70,7 @@ class RemoteProduct:
     @contextmanager
     def fetch(self, needed: Needed, rates: Rates, room: Room) -> Iterator[dict[str, Band]]:
         """Begin to fetch what is needed; the bands wait, tile by tile, for what has not come yet."""
-        with ThreadPoolExecutor(self._eodata.connections) as pool:
+        with ThreadPoolExecutor(self._eodata.connections, initializer=carry_context()) as pool:
             plans = list(
                 pool.map(lambda band: self._plan(band, needed[band.name], rates), self.product.bands.values())
             )

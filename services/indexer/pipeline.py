@@ -50,7 +50,7 @@ class Indexer:
         for leftover in self.store.find(layout.observations):
             self.store.delete(leftover.key)
         self.ledger.close(request.key, message.run, json.dumps(self._summarise(request, layout, rows)))
-        log.info("indexed", region=request.key, patches=len(rows))
+        log.info("indexed", patches=len(rows))
 
     def _rows(self, request: RegionRequest, layout: RegionLayout) -> list[PatchRow]:
         region = pick_region(fetch_boundaries(self.settings.nuts_url, self.session), request.nuts)

@@ -19,6 +19,7 @@ from landpatch.messages import FetchLabels
 from landpatch.records import Outcome, Work
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import MAX_SIDE, fetch_codes, to_classes
+from landpatch.stages import stage
 from landpatch.storage import Store
 
 MAX_OVERLOADS = 3
@@ -57,7 +58,7 @@ class LabelWorker:
         before = self.ledger.outcomes_of(message.region, "labels", message.patches)
         patches = [parse_patch(name) for name in message.patches if name not in before]
         work = Work()
-        outcomes: dict[str, Outcome] = {}
+        outcomes = dict(before)
         for window in self._fetch_windows(message.label_year, patches) if patches else ():
             work = replace(work, requests=work.requests + window.requests)
             found = {patch.name: self._write(message, patch, window) for patch in window.patches}
@@ -75,7 +76,8 @@ class LabelWorker:
         failed = 0
         if pixels < self._too_many or len(patches) == 1:
             try:
-                codes = fetch_codes(self.settings.clcplus_url, self.session, edition, bounds)
+                with stage("labels"):
+                    codes = fetch_codes(self.settings.clcplus_url, self.session, edition, bounds)
                 yield _Window(tuple(patches), bounds, codes, 1)
                 return
             except TooLargeError:
@@ -109,8 +111,8 @@ class LabelWorker:
         """Record why these labels cannot be had; the region goes on without them."""
         done = self.ledger.outcomes_of(message.region, "labels", message.patches)
         rest = {name: Outcome("failed", reason) for name in message.patches if name not in done}
-        self._finish(message, Work(failure=reason), rest)
+        self._finish(message, Work(failure=reason), done | rest)
 
     def _finish(self, message: FetchLabels, work: Work, outcomes: Mapping[str, Outcome]) -> None:
         finish(self.ledger, message, work, outcomes)
-        log.info("labels task done", region=message.region, block=message.block, patches=len(message.patches))
+        log.info("labels task done", patches=len(message.patches))

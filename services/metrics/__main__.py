@@ -3,9 +3,8 @@
 import argparse
 import signal
 
-from prometheus_client import CollectorRegistry, start_http_server
-
 from landpatch.connection import open_redis
+from landpatch.exporter import start_serving
 from landpatch.ledger import Ledger
 from landpatch.log import configure_logging
 from landpatch.quota import open_governor
@@ -22,9 +21,8 @@ def main() -> None:
     configure_logging()
     settings = load_settings()
     client = open_redis(settings)
-    registry = CollectorRegistry()
-    registry.register(LandpatchCollector(client, Ledger(client), open_governor(settings)))
-    server, thread = start_http_server(options.port, options.address, registry)
+    collector = LandpatchCollector(client, Ledger(client), open_governor(settings))
+    server, thread = start_serving(options.address, options.port, collector)
     for told in (signal.SIGTERM, signal.SIGINT):
         signal.signal(told, lambda *_: server.shutdown())
     thread.join()

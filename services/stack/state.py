@@ -37,6 +37,12 @@ class Access:
     sandbox_port: int
     flower_port: int
     metrics_port: int
+    dispatcher_port: int
+    """Where a worker tells its metrics; so the next four."""
+    image_worker_port: int
+    label_worker_port: int
+    indexer_port: int
+    reconciler_port: int
     redis_password: str
     store_key: str
     store_secret: str

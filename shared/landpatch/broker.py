@@ -7,6 +7,7 @@ until it is acknowledged (kombu.transport.redis, `unacked`).
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, cast
 
 import redis
@@ -18,6 +19,8 @@ PRIORITIES = (0, 3, 6, 9)
 """Of messages; the lowest number is served first."""
 _SEPARATOR = "\x06\x16"
 _UNACKED = "unacked"
+SENT_AT = "landpatch_sent_at"
+"""Header of a message: seconds since 1970 by the clock of who has sent it first."""
 _PAGE = 1000
 
 
@@ -43,6 +46,24 @@ def count_waiting(client: redis.Redis, queues: Sequence[str]) -> dict[str, int]:
             pipe.llen(key)
     counts = iter(execute(pipe))
     return {queue: sum(next(counts) for _ in PRIORITIES) for queue in queues}
+
+
+def oldest_waiting(client: redis.Redis, queues: Sequence[str]) -> dict[str, float]:
+    """By queue, for how many seconds the message that was sent first has been waiting; 0 where none waits."""
+    pipe = client.pipeline(transaction=False)
+    pipe.time()
+    for queue in queues:
+        for key in queue_keys(queue):
+            pipe.lindex(key, -1)  # taken from that end
+    (second, micro), *texts = execute(pipe)
+    now, ends = second + micro / 1e6, iter(texts)
+    waited = {queue: [now - (_sent_at(next(ends)) or now) for _ in PRIORITIES] for queue in queues}
+    return {queue: max(0.0, *seconds) for queue, seconds in waited.items()}
+
+
+def count_in_hand(client: redis.Redis) -> int:
+    """How many messages workers have taken and not acknowledged."""
+    return client.hlen(_UNACKED)
 
 
 def waiting_ids(client: redis.Redis, queues: Sequence[str]) -> set[str]:
@@ -72,9 +93,20 @@ def put_back(app: Celery, tags: Sequence[str]) -> None:
 
 def _id_of(text: str) -> str:
     """Id of a message, alone or with its route."""
+    return str(_header(text, "id") or "")
+
+
+def _sent_at(text: str | None) -> float:
+    """When a message was sent first; 0 when it does not say."""
+    sent = _header(text, SENT_AT) if text else None
+    return float(sent) if isinstance(sent, int | float) and isfinite(sent) else 0.0
+
+
+def _header(text: str, name: str) -> object:
+    """A header of a message, alone or with its route; None when it has none, or is no message."""
     try:
         entry = json.loads(text)
         entry = entry[0] if isinstance(entry, list) else entry
-        return str(entry["headers"]["id"])
-    except (ValueError, LookupError, TypeError):
-        return ""
+        return cast("object", entry["headers"].get(name))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None

@@ -1,21 +1,33 @@
 """The Celery apps of the services: one configuration, one way to send a message."""
 
+import logging
+import time
 import uuid
 from bisect import bisect_right
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any, get_args
 
+from billiard import current_process
 from celery import Celery
-from celery.signals import celeryd_init
+from celery.signals import (
+    celeryd_init,
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 from kombu.exceptions import OperationalError
 
-from landpatch.broker import PRIORITIES
+from landpatch.broker import PRIORITIES, SENT_AT
 from landpatch.connection import NO_REDIS, read_tls
+from landpatch.counters import TALLY, Count
 from landpatch.errors import ConfigurationError, InfrastructureError
+from landpatch.exporter import serve_metrics, stop_serving
 from landpatch.gdal import restrict_drivers
 from landpatch.heartbeat import keep_heartbeat
 from landpatch.ledger import KINDS, Kind, Ledger, Overdue
-from landpatch.log import configure_logging
+from landpatch.log import configure_logging, logs_json
 from landpatch.messages import (
     AdvanceRegion,
     CutScene,
@@ -27,8 +39,9 @@ from landpatch.messages import (
     WriteIndex,
     describe_message,
 )
-from landpatch.records import Outcome, Work
+from landpatch.records import Outcome, State, Work
 from landpatch.settings import Settings, load_settings
+from landpatch.traces import check_tracing, name_parent, stop_tracing
 
 TASKS: dict[type[Message], tuple[str, str]] = {
     PlanRegion: ("dispatch.plan_region", "dispatch"),
@@ -40,6 +53,12 @@ TASKS: dict[type[Message], tuple[str, str]] = {
 }
 """Task name and queue of each message."""
 QUEUES = tuple(sorted({queue for _, queue in TASKS.values()}))
+_PATCHES = Count(
+    "landpatch_patches",
+    "Patches of which it is known what has become of their image or label, counted when their task ends.",
+    kind=("images", "labels"),
+    state=get_args(State),
+)
 
 HARD_LIMIT_S = 3600
 VISIBILITY_TIMEOUT_S = 2 * HARD_LIMIT_S
@@ -59,10 +78,37 @@ def count_workers(settings: Settings, queue: str) -> int:
     return sum(any(taken["name"] == queue for taken in queues) for queues in answers.values())
 
 
+@setup_logging.connect
+def _log_as_the_others(loglevel: int = logging.INFO, **_: object) -> None:
+    """What Celery says looks like what every other process says."""
+    configure_logging(loglevel)
+
+
 @celeryd_init.connect
-def _log_as_the_others(**_: object) -> None:
-    """A worker logs as every other process does."""
-    configure_logging()
+def _begin_as_the_others(instance: Any, **_: object) -> None:
+    """Before Celery says anything; without its banner, a dozen lines for a person."""
+    configure_logging(logging.INFO)
+    instance.quiet = instance.quiet or logs_json()
+
+
+@worker_ready.connect
+def _tell_metrics(**_: object) -> None:
+    """After the children are forked: a process of several threads should not fork."""
+    serve_metrics(load_settings())
+
+
+@worker_process_init.connect
+def _begin_child(**_: object) -> None:
+    """A child counts in a row of its own, and serves nobody."""
+    number = getattr(current_process(), "index", None)
+    if number is not None:
+        TALLY.take_row(number)
+        stop_serving()
+
+
+@worker_process_shutdown.connect
+def _end_child(**_: object) -> None:
+    stop_tracing()
 
 
 def make_app(name: str, settings: Settings | None = None) -> Celery:
@@ -71,6 +117,7 @@ def make_app(name: str, settings: Settings | None = None) -> Celery:
     settings = settings or load_settings()
     if settings.redis_url is None:
         raise ConfigurationError(NO_REDIS)
+    check_tracing(settings)
     app = Celery(name, broker=settings.redis_url.get_secret_value(), set_as_current=False)
     app.conf.update(
         broker_use_ssl=read_tls(settings) or None,
@@ -130,6 +177,7 @@ def send(message: TaskMessage, priority: int = PRIORITIES[0]) -> None:
     """Put a message on its queue; raises InfrastructureError when that cannot be done."""
     name, queue = TASKS[type(message)]
     arguments = {"message": message.model_dump(mode="json")}
+    headers = {SENT_AT: round(time.time(), 1), **name_parent()}
     try:
         _sender().send_task(
             name,
@@ -138,6 +186,7 @@ def send(message: TaskMessage, priority: int = PRIORITIES[0]) -> None:
             priority=priority,
             task_id=message_id(message),
             kwargsrepr=describe_message(message),
+            headers=headers,
         )
     except OperationalError as error:
         raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
@@ -161,5 +210,7 @@ def finish(
     outcomes: Mapping[str, Outcome] | None = None,
 ) -> None:
     """A task has done its part; when it was the last, ask for the next step of the region."""
+    for outcome in (outcomes or {}).values():
+        _PATCHES.add(message.kind, outcome.state)
     if ledger.finish(message, work, outcomes):
         send_claimed(ledger, message.region, message.run, "control", NEXT_STEP_S)

@@ -1,5 +1,6 @@
 """A task in hand: others see that somebody is at it for as long as its worker lives."""
 
+from contextvars import copy_context
 from threading import Event, Thread
 from types import TracebackType
 
@@ -24,16 +25,15 @@ class Lease:
         self._owner = owner
         self._lease_s = lease_s
         self._over = Event()
-        self._thread = Thread(target=self._renew, name="lease", daemon=True)
+        # What it logs belongs to the task.
+        self._thread = Thread(target=copy_context().run, args=(self._renew,), name="lease", daemon=True)
 
     def _renew(self) -> None:
         while not self._over.wait(self._lease_s / RENEWALS):
             try:
                 if not self._ledger.renew(self._message, self._owner, self._lease_s):
                     # What it still writes is either the same bytes or without effect.
-                    log.warning(
-                        "a task is no longer ours", region=self._message.region, task=self._message.task
-                    )
+                    log.warning("a task is no longer ours")
                     return
             except InfrastructureError as error:
                 log.warning("a lease could not be renewed", reason=str(error))

@@ -381,27 +381,20 @@ class Ledger:
 
     def progress(self, region: str) -> Progress:
         """How far a run is."""
+        return self.progress_of([region])[0]
+
+    def progress_of(self, regions: Sequence[str]) -> list[Progress]:
+        """How far the runs of regions are; asked at once."""
         pipe = self._redis.pipeline(transaction=False)
-        key = partial(self._key, region)
-        pipe.hgetall(key())
-        pipe.zcard(key("pending:images"))
-        pipe.hlen(key("images"))
-        pipe.hlen(key("labels"))
-        pipe.hlen(key("dead"))
-        facts, pending, images, labels, dead = execute(pipe)
-        products = int(facts.get("products", 0))
-        return Progress(
-            state=facts.get("state", "absent"),
-            round=int(facts.get("round", 0)),
-            products_total=products,
-            products_done=max(products - pending, 0),
-            images_total=int(facts.get("patches", 0)),
-            images_done=int(facts.get("images_done", images)),
-            labels_total=int(facts.get("labels", 0)),
-            labels_done=int(facts.get("labels_done", labels)),
-            message=facts.get("message", ""),
-            dead_letters=dead,
-        )
+        for region in regions:
+            key = partial(self._key, region)
+            pipe.hmget(key(), *Progress.FACTS)
+            pipe.zcard(key("pending:images"))
+            pipe.hlen(key("images"))
+            pipe.hlen(key("labels"))
+            pipe.hlen(key("dead"))
+        answers = iter(execute(pipe))
+        return [Progress.read(*(next(answers) for _ in range(5))) for _ in regions]
 
 
 def open_ledger(settings: Settings) -> Ledger:

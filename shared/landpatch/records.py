@@ -3,8 +3,9 @@
 import json
 import zlib
 from base64 import b85decode, b85encode
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
@@ -82,6 +83,30 @@ class Progress:
     labels_done: int
     message: str
     dead_letters: int
+
+    FACTS: ClassVar = (
+        "state", "round", "products", "patches", "labels", "images_done", "labels_done", "message",
+    )  # fmt: skip
+    """Fields of a run that say it."""
+
+    @staticmethod
+    def read(facts: Sequence[str | None], pending: int, images: int, labels: int, dead: int) -> "Progress":
+        """From these fields, and from how many products are pending, how many images and labels are known,
+        and how many tasks were given up."""
+        run = {name: text for name, text in zip(Progress.FACTS, facts, strict=True) if text is not None}
+        products = int(run.get("products", 0))
+        return Progress(
+            state=run.get("state", "absent"),
+            round=int(run.get("round", 0)),
+            products_total=products,
+            products_done=max(products - pending, 0),
+            images_total=int(run.get("patches", 0)),
+            images_done=int(run.get("images_done", images)),
+            labels_total=int(run.get("labels", 0)),
+            labels_done=int(run.get("labels_done", labels)),
+            message=run.get("message", ""),
+            dead_letters=dead,
+        )
 
 
 def shorten(name: str) -> str:

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, FilePath, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    Field,
+    FilePath,
+    HttpUrl,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from landpatch.errors import ConfigurationError
@@ -99,6 +108,12 @@ class Settings(BaseSettings):
 
     heartbeat_file: Path | None = Field(None, alias="LANDPATCH_HEARTBEAT_FILE")
     """Where a worker notes that it takes messages, for `services.health`."""
+    metrics_listen: str | None = Field(None, alias="LANDPATCH_METRICS_LISTEN")
+    """Where a worker tells Prometheus what it has counted: address and port; nowhere by default."""
+    traces_exporter: Literal["none", "otlp"] = Field("none", alias="OTEL_TRACES_EXPORTER")
+    """Whether spans are sent, by OTLP over HTTP."""
+    traces_endpoint: str = Field("http://localhost:4318", alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """To whom; `/v1/traces` is put behind it."""
 
     def is_complete(self, valid_fraction: float, clear_fraction: float) -> bool:
         """Whether a patch with these shares of valid and of clear pixels counts as complete."""
@@ -111,6 +126,20 @@ class Settings(BaseSettings):
             return None
         url = endpoint if "://" in endpoint else f"https://{endpoint}"
         return _checked_url(url)
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _check_listen(cls, listen: str | None) -> str | None:
+        host, _, port = (listen or "").rpartition(":")
+        if listen is not None and not (host and port.isdecimal() and 0 < int(port) < 65_536):
+            raise ValueError("is address and port, such as 127.0.0.1:9464")
+        return listen
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _check_where_used(cls, url: str, info: ValidationInfo) -> str:
+        # Others use this variable as well.
+        return _checked_url(url) if info.data.get("traces_exporter") == "otlp" else url
 
     @field_validator("odata_url", "nominatim_url", "training_set_url")
     @classmethod

@@ -25,6 +25,7 @@ from landpatch.errors import (
     TransientError,
 )
 from landpatch.settings import Settings
+from landpatch.stages import stage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -170,13 +171,14 @@ class S3Store:
         """Store an object with one request; the store checks what has arrived by its MD5."""
         digest = hashlib.md5(data, usedforsecurity=False)
         try:
-            answer = self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=data,
-                ContentType=content_type,
-                ContentMD5=base64.b64encode(digest.digest()).decode(),
-            )
+            with stage("upload"):
+                answer = self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=data,
+                    ContentType=content_type,
+                    ContentMD5=base64.b64encode(digest.digest()).decode(),
+                )
         except (BotoCoreError, ClientError) as error:
             raise self._translate(error) from error
         if "ETag" not in answer:

@@ -1,17 +1,21 @@
 """What Prometheus finds: the exporter as a process of its own, on a real Redis."""
 
+import json
 import sys
+import time
 
 import pytest
 import redis
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from landpatch.broker import queue_keys
+from landpatch.broker import SENT_AT, queue_keys
+from landpatch.celery import QUEUES, make_app
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels, PatchWork, RegionRequest, SettlePatches
 from landpatch.quota import Governor, Quota, account_name
-from landpatch.records import Work
+from landpatch.records import DeadLetter, Outcome, Work
+from landpatch.settings import Settings
 from tests.contract.conftest import REDIS_PASSWORD, free_port, running
 
 pytestmark = pytest.mark.stack
@@ -67,9 +71,10 @@ def test_the_quota_that_is_left_is_told(scrape, redis_client):
     assert 55 < scrape()["landpatch_quota_hold_seconds"] <= 60
 
 
-def test_queues_and_pending_tasks_of_all_regions_are_told(scrape, redis_client: redis.Redis):
-    ledger = Ledger(redis_client)
-    for nuts in ("FR101", "LU000"):
+def begin_regions(ledger, *codes):
+    """Regions of two blocks of labels and one of images each; the labels' messages."""
+    every = []
+    for nuts in codes:
         request = RegionRequest(nuts=nuts, year=2021, start="2021-05-01", end="2021-09-30")
         run, _ = ledger.start(request)
         labels = [
@@ -84,12 +89,73 @@ def test_queues_and_pending_tasks_of_all_regions_are_told(scrape, redis_client: 
             patches=(PatchWork(name="0_0_0_0"),),
         )  # fmt: skip
         ledger.open_round(request.key, run, 1, [settle])
-    ledger.finish(labels[0], Work())
+        ledger.note(request.key, run, patches=10, labels=10)
+        every += labels
+    return every
+
+
+def test_queues_and_pending_tasks_of_all_regions_are_told(scrape, redis_client: redis.Redis):
+    ledger = Ledger(redis_client)
+    labels = begin_regions(ledger, "FR101", "LU000")
+    ledger.finish(labels[-1], Work())
     redis_client.rpush("images", "a message")
     redis_client.rpush(queue_keys("images")[-1], "another, of the lowest priority")
+    redis_client.hset("unacked", "tag", "a third, in hand")
     found = scrape()
     assert found["landpatch_queue_waiting_messages images"] == 2
     assert found["landpatch_queue_waiting_messages labels"] == 0
+    assert found["landpatch_in_hand_messages"] == 1
     assert found["landpatch_pending_tasks labels"] == 3
     assert found["landpatch_pending_tasks images"] == 2
     assert found["landpatch_pending_tasks control"] == 2
+
+
+def test_the_parts_of_the_regions_that_are_being_built_are_told(scrape, redis_client: redis.Redis):
+    ledger = Ledger(redis_client)
+    labels = begin_regions(ledger, "FR101", "LU000", "MT001", "BE100")
+    ledger.record(
+        "FR101/2021", labels[0].run, "images", {f"0_0_0_{n}": Outcome("complete") for n in range(3)}
+    )
+    ledger.record("LU000/2021", labels[2].run, "labels", {"0_0_0_0": Outcome("failed", "none there")})
+    ledger.bury(labels[0], DeadLetter("the service answered 503", 5))
+    ledger.bury(labels[4], DeadLetter("the service answered 503", 5))
+    ledger.close("MT001/2021", labels[4].run, "{}")
+    ledger.fail("BE100/2021", labels[6].run, "the store is full")
+    found = scrape()
+    regions = {name.split()[1]: value for name, value in found.items() if "landpatch_regions" in name}
+    assert regions == {"queued": 0, "planning": 0, "cutting": 2, "indexing": 0, "done": 1, "failed": 1}
+    parts = {
+        tuple(name.split()[1:]): value
+        for name, value in found.items()
+        if "landpatch_building_patches" in name
+    }
+    assert parts == {
+        ("images", "done"): 3, ("images", "open"): 17, ("labels", "done"): 1, ("labels", "open"): 19,
+    }  # fmt: skip
+    assert found["landpatch_building_products open"] == 2
+    assert found["landpatch_building_products done"] == 0
+    assert found["landpatch_dead_letters"] == 2
+
+
+def test_the_age_of_the_oldest_message_of_a_queue_is_told(scrape, redis_client: redis.Redis, redis_url):
+    app = make_app("tests", Settings(_env_file=None, LANDPATCH_REDIS_URL=redis_url))
+    now = time.time()
+    for age, priority in ((40, 0), (500, 9), (20, 0), (300, 9)):
+        app.send_task("a.task", queue="labels", priority=priority, headers={SENT_AT: now - age})
+    for odd in ({}, {SENT_AT: "long ago"}, {SENT_AT: None}, {SENT_AT: now + 1000}, {SENT_AT: [1]}):
+        app.send_task("a.task", queue="index", headers=odd)
+    redis_client.lpush("dispatch", "no message", json.dumps([[]]), json.dumps({"headers": 7}))
+    told = scrape()
+    found = {queue: told[f"landpatch_queue_oldest_seconds {queue}"] for queue in QUEUES}
+    assert 500 <= found.pop("labels") < 560
+    assert found == {"dispatch": 0, "images": 0, "index": 0}
+
+
+def test_while_redis_is_away_that_is_told_and_nothing_else(redis_url):
+    port = free_port()
+    environment = {"LANDPATCH_REDIS_URL": "redis://127.0.0.1:1/0"}
+    with running([sys.executable, "-m", "services.metrics", "--port", str(port)], port, environment):
+        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30)
+    assert answer.ok
+    assert "landpatch_redis_up 0.0" in answer.text
+    assert "landpatch_pending_tasks" not in answer.text

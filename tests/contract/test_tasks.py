@@ -51,20 +51,20 @@ class World:
         self.ledger.claim(REGION, self.run, "labels", 3600)
 
     @contextmanager
-    def working(self, lease_s=LEASE_S):
+    def working(self, lease_s=LEASE_S, log=None, **environment):
         """A worker that takes the tasks; whatever is left of it is ended."""
-        process = self.start_worker(lease_s)
+        process = self.start_worker(lease_s, log, **environment)
         try:
             yield process
         finally:
             process.terminate()
             process.wait(30)
 
-    def start_worker(self, lease_s=LEASE_S):
+    def start_worker(self, lease_s=LEASE_S, log=None, **environment):
         return subprocess.Popen(
             [
                 sys.executable, "-m", "celery", "-A", "tests.contract.toy_worker", "worker",
-                "--queues", "labels", "--concurrency", "2", "--loglevel", "WARNING",
+                "--queues", "labels", "--concurrency", "2", "--loglevel", "INFO" if log else "WARNING",
                 "--without-gossip", "--without-mingle",
             ],
             cwd=ROOT,
@@ -75,7 +75,10 @@ class World:
                 "LANDPATCH_RETRY_S": "0.1",
                 "TOY_NOTES": str(self.notes),
                 "REMAP_SIGTERM": "SIGQUIT",
-            },
+            }
+            | environment,
+            stdout=log,
+            stderr=log,
         )  # fmt: skip
 
     def begun(self, block):

@@ -4,7 +4,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from landpatch.counters import Count
 from landpatch.errors import ConfigurationError, PermanentError, TransientError
 from landpatch.quota import Governor, open_governor
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.settings import Settings
+from landpatch.stages import stage
 from landpatch.storage import check_listing, make_s3_client, translate
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ MAX_FILES = 10_000
 TRIES = 5
 _PIECE_BYTES = 262_144
 _REFUSALS = {429, 498, 503}
+_REQUESTS = Count("landpatch_eodata_requests", "Requests to the EO data store.")
+_BYTES = Count("landpatch_eodata_bytes", "Bytes asked of the EO data store.")
 _LONGEST_WAIT_S = 600
 
 NATIVE_SIZE_M = {
@@ -202,12 +206,17 @@ class EOData:
         raise ValueError(f"{tries} tries")
 
     def _try(self, size: int, request: Callable[[float], T], what: str) -> T:
-        with self._governor.request(size) as bytes_per_s:
+        with ExitStack() as connection:
+            with stage("quota"):
+                bytes_per_s = connection.enter_context(self._governor.request(size))
             with self._lock:
                 self._traffic.requests += 1
                 self._traffic.bytes += size
+            _REQUESTS.add()
+            _BYTES.add(amount=size)
             try:
-                return request(bytes_per_s)
+                with stage("download"):
+                    return request(bytes_per_s)
             except ClientError as error:
                 answer = error.response["ResponseMetadata"]
                 if answer["HTTPStatusCode"] in _REFUSALS:

@@ -42,6 +42,7 @@ class Pod:
     name: str
     labels: dict[str, str]
     spec: Object
+    namespace: str = "landpatch"
 
     @property
     def containers(self) -> list[Object]:
@@ -234,15 +235,17 @@ def _check_selectors(objects: list[Object]) -> list[str]:
         selector = each["spec"]["selector"]
         selector = {"matchLabels": selector} if each["kind"] == "Service" else selector
         found_pods = [pod for pod in every if selects(selector, pod.labels)]
-        if len(found_pods) != 1:
+        several = each["kind"] == "PodMonitor"
+        if len(found_pods) != 1 and not (several and found_pods):
             faults.append(f"{each['kind']} {name_of(each)}: selects {[pod.name for pod in found_pods]}")
-            continue
-        open_ports = {
-            port["name"] for container in found_pods[0].containers for port in container.get("ports", [])
-        }
         asked = {port["targetPort"] for port in each["spec"].get("ports", [])}
         asked |= {endpoint["port"] for endpoint in each["spec"].get("podMetricsEndpoints", [])}
-        faults += [f"{each['kind']} {name_of(each)}: no port {port}" for port in asked - open_ports]
+        for pod in found_pods:
+            open_ports = {port["name"] for container in pod.containers for port in container.get("ports", [])}
+            faults += [
+                f"{each['kind']} {name_of(each)}: {pod.name} has no port {port}"
+                for port in asked - open_ports
+            ]
     return faults
 
 
@@ -273,9 +276,14 @@ def environment_of(
     return found
 
 
+def _is_dashboard(config: Object) -> bool:
+    """For Grafana, not for a service."""
+    return "grafana_dashboard" in config["metadata"]["labels"]
+
+
 def check_environment(objects: list[Object], secrets: dict[str, dict[str, str]]) -> list[str]:
     """Faults of variables: unknown ones, missing ones, wrong values, secrets where they are not needed."""
-    configs = {name_of(each): each["data"] for each in find(objects, "ConfigMap")}
+    configs = {name_of(each): each["data"] for each in find(objects, "ConfigMap") if not _is_dashboard(each)}
     faults = [
         f"{name}: {key} is no setting, or a secret"
         for name, data in configs.items()
@@ -393,11 +401,12 @@ def _is_peer(peer: Object, other: Pod | str) -> bool:
         if isinstance(other, Pod) or ip_address(other) not in ip_network(block["cidr"]):
             return False
         return not any(ip_address(other) in ip_network(each) for each in block.get("except", []))
-    # A selector of namespaces is one of other namespaces here.
-    return (
-        isinstance(other, Pod)
-        and "namespaceSelector" not in peer
-        and selects(peer["podSelector"], other.labels)
+    if not isinstance(other, Pod):
+        return False
+    namespace = {"kubernetes.io/metadata.name": other.namespace}
+    here = {"matchLabels": {"kubernetes.io/metadata.name": "landpatch"}}
+    return selects(peer.get("namespaceSelector", here), namespace) and selects(
+        peer.get("podSelector", {}), other.labels
     )
 
 

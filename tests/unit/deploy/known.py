@@ -25,6 +25,8 @@ NO_SETTINGS = {
     "RCLONE_CONFIG",  # rclone
     "FLOWER_BASIC_AUTH",  # Flower
 }
+OF_OTHERS = {"grafana": "GF_"}
+"""How the variables of services begin that are not ours."""
 FILES = {"LANDPATCH_REDIS_CA_FILE"}
 """Settings that name a file of the container."""
 MODULES = {f"services.{service}": queue for service, queue in WORKERS.items()}
@@ -51,7 +53,9 @@ def check_variables(service: str, environment: Mapping[str, str]) -> list[str]:
     """Faults of what a service finds in its environment."""
     needed = NEEDS.get(service, set())
     given = set(environment)
-    faults = [f"{service}: unknown variable {name}" for name in given - SETTINGS - NO_SETTINGS]
+    theirs = OF_OTHERS.get(service)
+    known = {name for name in given if theirs and name.startswith(theirs)} | SETTINGS | NO_SETTINGS
+    faults = [f"{service}: unknown variable {name}" for name in given - known]
     faults += [f"{service}: {name} is missing" for name in needed - given]
     optional = {"AWS_SESSION_TOKEN"} if "AWS_SECRET_ACCESS_KEY" in needed else set()
     faults += [f"{service}: {name} is not for it" for name in (given & SECRETS) - needed - optional]
@@ -70,6 +74,8 @@ def check_values(environment: Mapping[str, str]) -> list[str]:
 
 def check_command(service: str, words: list[str]) -> list[str]:
     """Faults of a command: modules and options that there are not."""
+    if service in {"prometheus", "grafana"}:
+        return [] if all(word.startswith("--") for word in words) else [f"{service}: runs {words}"]
     if words[:1] != ["python"]:
         return [] if words[0] in {"rclone", "redis-server"} else [f"{service}: runs {words[0]}"]
     if words[1:2] != ["-m"]:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 Object = dict[str, Any]
-KNOWN = {"apiVersion", "kind", "resources", "components", "patches", "images"}
+KNOWN = {"apiVersion", "kind", "resources", "components", "patches", "images", "configMapGenerator"}
 MERGED_BY = {"containers": "name", "initContainers": "name", "env": "name", "volumes": "name"}
 """Lists whose entries a patch merges by this key; others it replaces."""
 
@@ -34,12 +34,18 @@ def build(folder: Path) -> list[Object]:
     return _apply(folder, [])
 
 
+def apply_component(folder: Path, objects: list[Object]) -> list[Object]:
+    """What a component makes of objects."""
+    return _apply(folder, objects)
+
+
 def _apply(folder: Path, objects: list[Object]) -> list[Object]:
     (settings,) = read_objects(folder / "kustomization.yaml")
     assert not settings.keys() - KNOWN, f"{folder}: unknown {settings.keys() - KNOWN}"
     for name in settings.get("resources", []):
         path = folder / name
         objects = objects + (build(path) if path.is_dir() else read_objects(path))
+    objects += [_make_config(folder, each) for each in settings.get("configMapGenerator", [])]
     for name in settings.get("components", []):
         objects = _apply(folder / name, objects)
     for patch in settings.get("patches", []):
@@ -50,6 +56,21 @@ def _apply(folder: Path, objects: list[Object]) -> list[Object]:
     for image in settings.get("images", []):
         objects = [_rename(each, image) for each in objects]
     return objects
+
+
+def _make_config(folder: Path, asked: Object) -> Object:
+    """A ConfigMap of files."""
+    assert asked["options"].keys() == {"disableNameSuffixHash", "labels"}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": asked["name"],
+            "namespace": asked["namespace"],
+            "labels": asked["options"]["labels"],
+        },
+        "data": {name: (folder / name).read_text() for name in asked["files"]},
+    }
 
 
 def identity(one: Object) -> tuple[str, str, str]:

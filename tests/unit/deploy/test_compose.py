@@ -36,12 +36,16 @@ SCHEMA = ROOT / "tests" / "data" / "schemas" / "compose-spec.json"
 WORKERS = {"dispatcher", "image-worker", "label-worker", "indexer"}
 SANDBOX = {"sandbox", "eo-store", "eodata"}
 STORE = {"store", "files"}
+MONITORING = {"prometheus", "grafana"}
 ONCE = {"submit", "prepare"}
 ALWAYS = WORKERS | {"redis", "reconciler", "metrics", "flower"}
 OF_THIS_MACHINE = {
-    "LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_THREADS", "LANDPATCH_CACHE_DIR", "LANDPATCH_SERVE_TOKEN", *FILES
+    "LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_METRICS_LISTEN", "LANDPATCH_THREADS", "LANDPATCH_CACHE_DIR",
+    "LANDPATCH_SERVE_TOKEN", *FILES,
 }  # fmt: skip
 """Settings that the image or the Compose file gives, or that are for the machine that asks."""
+USERS = {"redis": "redis", "prometheus": "65534:65534", "grafana": "472:0"}
+"""Of the images of others, their own; none is root's."""
 Project = dict
 
 
@@ -54,6 +58,8 @@ class Checkout:
         (folder / "scripts").mkdir()
         (folder / "bin").mkdir()
         shutil.copy(COMPOSE, folder)
+        for used in ("monitoring", "k8s/components/monitoring"):
+            shutil.copytree(ROOT / used, folder / used)
         shutil.copy(ROOT / "scripts" / "compose.sh", folder / "scripts")
         docker = folder / "bin" / "docker"
         compose = Path(sys.executable).parent / "docker-compose"
@@ -96,7 +102,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Everything: no setting is given, and the services that run once are included."""
     if sys.platform != "linux":
         pytest.skip("there is no docker-compose in the environment")
-    return Checkout(tmp_path_factory.mktemp("whole")).read(COMPOSE_PROFILES="store,sandbox,submit")
+    return Checkout(tmp_path_factory.mktemp("whole")).read(COMPOSE_PROFILES="store,sandbox,monitoring,submit")
 
 
 # what Compose says
@@ -196,8 +202,9 @@ def test_passwords_are_made_once_and_only_their_owner_reads_them(checkout):
     first = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.rglob("*"):
-        # Containers read these two as other users, below a folder that is closed to others.
-        assert path.name in {"redis_password", "redis_ca"} or not path.stat().st_mode & 0o077, path
+        # Containers read these as other users, below a folder that is closed to others.
+        read_inside = {"redis_password", "redis_ca", "alerts.yaml"}
+        assert path.name in read_inside or not path.stat().st_mode & 0o077, path
     checkout.run("up")
     assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == first
 
@@ -251,7 +258,7 @@ def check_services(project: Project) -> list[str]:
         faults += check_command(name, words)
         commands.append(words)
         test = service.get("healthcheck", {}).get("test", [])
-        if test[:1] == ["CMD"]:
+        if test[:1] == ["CMD"] and name not in MONITORING:
             faults += check_command(name, test[1:])
     return faults + check_consumers(commands)
 
@@ -266,7 +273,7 @@ def check_containment(project: Project) -> list[str]:
             "security_opt": ["no-new-privileges:true"],
             "init": True,
             "restart": "no" if name in ONCE else "unless-stopped",
-            "user": "redis" if name == "redis" else "10001:10001",
+            "user": USERS.get(name, "10001:10001"),
         }
         faults += [
             f"{name}: {key} is {service.get(key)}" for key in expected if service.get(key) != expected[key]
@@ -284,7 +291,9 @@ def check_containment(project: Project) -> list[str]:
         if any(volume["type"] != "volume" for volume in service.get("volumes", [])):
             faults.append(f"{name}: has a folder of this machine")
         if not re.fullmatch(
-            rf"landpatch-(worker|stack):{re.escape(__version__)}|redis:[\d.]+-\w+", service["image"]
+            rf"landpatch-(worker|stack):{re.escape(__version__)}|redis:[\d.]+-\w+"
+            r"|prom/prometheus:v[\d.]+|grafana/grafana:[\d.]+",
+            service["image"],
         ):
             faults.append(f"{name}: image {service['image']}")
     return faults
@@ -350,7 +359,7 @@ CHECKS: dict[str, Callable[[Project], list[str]]] = {
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_services_pass_every_check(check, whole):
-    assert whole["services"].keys() == ALWAYS | STORE | SANDBOX | ONCE
+    assert whole["services"].keys() == ALWAYS | STORE | SANDBOX | MONITORING | ONCE
     assert CHECKS[check](whole) == []
 
 

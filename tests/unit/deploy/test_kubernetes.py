@@ -15,6 +15,7 @@ from landpatch import __version__
 from landpatch.forecast import BAND_SHARE, PATCH_CPU_S, PRODUCT_BYTES, PRODUCT_TILES, TILE_CPU_S
 from landpatch.grid import PATCH_SIZE_M
 from landpatch.ledger import KINDS
+from landpatch.settings import Settings
 from tests.unit.deploy.cluster import (
     Pod,
     check_commands,
@@ -30,10 +31,11 @@ from tests.unit.deploy.cluster import (
     pods,
     reaches,
     secrets_of,
+    selects,
     words_of,
 )
 from tests.unit.deploy.known import ROOT, SECRETS, SETTINGS, defaults
-from tests.unit.deploy.kustomize import Object, build, identity, read_objects
+from tests.unit.deploy.kustomize import Object, apply_component, build, identity, read_objects
 
 K8S = ROOT / "k8s"
 OVERLAYS = ("sandbox", "production")
@@ -126,7 +128,7 @@ def _take_away_config(objects: list[Object]) -> None:
 
 
 def _settings(objects: list[Object]) -> dict[str, str]:
-    (config,) = find(objects, "ConfigMap")
+    (config,) = [each for each in find(objects, "ConfigMap") if name_of(each) == "landpatch-settings"]
     data: dict[str, str] = config["data"]
     return data
 
@@ -303,6 +305,7 @@ def test_every_manifest_is_used():
     for settings in K8S.rglob("kustomization.yaml"):
         said = yaml.safe_load(settings.read_text())
         names = said.get("resources", []) + [patch["path"] for patch in said.get("patches", [])]
+        names += [name for each in said.get("configMapGenerator", []) for name in each["files"]]
         used |= {settings, *(settings.parent / each for each in names if each.endswith(".yaml"))}
     assert set(K8S.rglob("*.yaml")) - {K8S / "overlays" / "production" / "secrets.yaml"} == used
 
@@ -393,7 +396,7 @@ def check_sandbox_network(objects: list[Object]) -> dict[tuple[str, str], bool]:
         ("store", 8080): set(),
         ("sandbox", 8000): {"dispatcher", "label-worker", "indexer", "submit"},
         ("sandbox", 9000): {"image-worker", "submit"},
-        ("metrics", 9464): set(),
+        **{(service, 9464): set() for service in (*WORKERS, "reconciler", "metrics")},
         ("flower", 5555): set(),
     }
     found = {
@@ -441,6 +444,67 @@ def test_in_production_only_workers_reach_out_and_not_into_private_networks():
     there = by_component(objects)
     pairs = [(a, b) for a in there for b in there if a != b]
     assert not [(a, b) for a, b in pairs if reaches(objects, there[a], there[b], 5555)]
+
+
+COUNTING = {*WORKERS, "reconciler", "metrics"}
+"""Whoever tells metrics."""
+
+
+def check_metrics_network(objects: list[Object]) -> list[str]:
+    """Where Prometheus and the autoscaler get in otherwise than is meant."""
+    meant = {"monitoring": COUNTING, "keda": {"metrics"}, "elsewhere": set()}
+    there = by_component(objects)
+    faults = []
+    for namespace, who in meant.items():
+        asks = Pod("asks", {}, {"containers": []}, namespace)
+        faults += [
+            f"{namespace} at {name}:{port}"
+            for name, pod in there.items()
+            for port in (80, 5555, 6379, 8000, 8080, 9000, 9464)
+            if may_enter(objects, asks, pod, port) != (name in who and port == 9464)
+        ]
+    return faults
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_prometheus_reaches_every_service_that_counts_and_the_autoscaler_one(name):
+    objects = overlay(name)
+    assert check_metrics_network(objects) == []
+    for policy in ("at-metrics", "from-autoscaler"):
+        assert check_metrics_network([each for each in objects if name_of(each) != policy]) != []
+
+
+def test_prometheus_asks_every_service_that_counts_where_it_listens():
+    objects = overlay("production")
+    (monitor,) = find(objects, "PodMonitor")
+    asked = {
+        name
+        for name, pod in by_component(objects).items()
+        if selects(monitor["spec"]["selector"], pod.labels)
+    }
+    assert asked == COUNTING
+    for name in COUNTING:
+        ports = container(objects, name)["ports"]
+        assert ports == [{"name": "metrics", "containerPort": 9464}]
+    listen = re.search(r"LANDPATCH_METRICS_LISTEN=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert listen is not None
+    assert listen[1] == "0.0.0.0:9464"
+    words = words_of(container(objects, "metrics"))
+    assert words[words.index("--port") + 1] == "9464"
+
+
+def test_with_tracing_workers_reach_the_collector_and_all_else_is_as_before(printed):
+    objects = apply_component(K8S / "components" / "tracing", overlay("production"))
+    for check in CHECKS:
+        assert run(check, "production", objects, printed) == []
+    settings = Settings.model_validate({"OTEL_TRACES_EXPORTER": "otlp", **_settings(objects)})
+    assert settings.traces_exporter == "otlp"
+    port = int(settings.traces_endpoint.rpartition(":")[2])
+    there = by_component(objects)
+    collector = Pod("collector", {}, {"containers": []}, "monitoring")
+    assert {name for name, pod in there.items() if may_leave(objects, pod, collector, port)} == set(WORKERS)
+    assert not [pod for pod in there.values() if may_leave(overlay("production"), pod, collector, port)]
+    assert check_production_network(objects) == []
 
 
 @pytest.mark.parametrize("name", ["to-public-services", "to-redis", "to-store"])
