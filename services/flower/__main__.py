@@ -13,6 +13,8 @@ MAX_TASKS = 10_000
 MAX_WORKERS = 1000
 PURGE_OFFLINE_S = 86_400
 SHORTEST_PASSWORD = 12
+COLUMNS = "name,kwargs,state,received,runtime,worker,uuid"
+"""Of its list of tasks: what names region and product stands before the long id."""
 _OPENS = ("FLOWER_CONF", "FLOWER_UNAUTHENTICATED_API", "FLOWER_UNIX_SOCKET", "FLOWER_ADDRESS", "FLOWER_PORT")
 """Variables by which Flower would listen elsewhere, or let anybody in, whatever the command line says."""
 
@@ -55,7 +57,7 @@ def make_command(address: str, port: int, database: str) -> list[str]:
         f"--address={address}", f"--port={port}", f"--conf={os.devnull}",
         "--persistent=True", f"--db={database}", "--state_save_interval=60000",
         f"--max_tasks={MAX_TASKS}", f"--max_workers={MAX_WORKERS}",
-        f"--purge_offline_workers={PURGE_OFFLINE_S}",
+        f"--purge_offline_workers={PURGE_OFFLINE_S}", f"--tasks_columns={COLUMNS}",
     ]  # fmt: skip
 
 

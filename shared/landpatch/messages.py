@@ -5,6 +5,7 @@ of a region; `kind` and `task` name it in the ledger.
 """
 
 import json
+import re
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -240,6 +241,7 @@ class WriteIndex(Message):
         return self.request.key
 
 
+_TILE = re.compile("T[0-9]{2}[A-Z]{3}")
 ImageMessage = CutScene | SettlePatches
 TaskMessage = PlanRegion | AdvanceRegion | CutScene | SettlePatches | FetchLabels | WriteIndex
 _TYPES: dict[str, type[TaskMessage]] = {
@@ -249,15 +251,18 @@ _TYPES: dict[str, type[TaskMessage]] = {
 
 
 def describe_message(message: TaskMessage) -> str:
-    """A message for who watches the queues: region, round, product and number of patches, not every patch."""
-    facts: dict[str, object] = {"region": message.region}
-    if isinstance(message, RoundMessage):
-        facts["round"] = message.round
+    """A message for who watches the queues: region, tile and day, round, number of patches, product."""
+    words = [message.region]
     if isinstance(message, CutScene):
-        facts["product"] = message.scene.name
+        tile = next((part for part in message.scene.name.split("_") if _TILE.fullmatch(part)), "")
+        words[0] += f" {tile} {message.scene.sensed:%Y-%m-%d}"
+    if isinstance(message, RoundMessage):
+        words.append(f"round {message.round}")
     if isinstance(message, CutScene | SettlePatches | FetchLabels):
-        facts["patches"] = len(message.patches)
-    return repr(facts)
+        words.append(f"{len(message.patches)} patches")
+    if isinstance(message, CutScene):
+        words.append(message.scene.name)
+    return ", ".join(words)
 
 
 def dump_message(message: TaskMessage) -> str:

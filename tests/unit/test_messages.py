@@ -297,8 +297,6 @@ def test_who_watches_the_queues_reads_the_region_and_no_long_list(message: Messa
     assert len(described) < 200
 
 
-def test_a_product_is_read_at_a_glance():
+def test_region_tile_and_day_of_a_product_are_read_at_a_glance():
     message = CutScene(**HEADER, recipe="x", composite="best", scene=SCENE, patches=(WORK,))
-    assert describe_message(message) == repr(
-        {"region": "FR101/2021", "round": 1, "product": NAME, "patches": 1}
-    )
+    assert describe_message(message) == f"FR101/2021 T31UDQ 2021-06-01, round 1, 1 patches, {NAME}"
