@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landpatch.place import locate
-    from landpatch.regions import list_regions
-    from landpatch.views import map, preview, report
+    from landpatch.place import locate as locate
+    from landpatch.regions import list_regions as list_regions
+    from landpatch.views import map as map
+    from landpatch.views import preview as preview
+    from landpatch.views import report as report
 
 __version__ = "0.1.0"
-__all__ = ["list_regions", "locate", "map", "preview", "report"]
 _MODULES = {
     "list_regions": "landpatch.regions",
     "locate": "landpatch.place",
@@ -28,4 +29,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES})
