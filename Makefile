@@ -105,6 +105,13 @@ compose-down: ## Stop what Docker Compose runs; volumes are kept
 test: $(READY) ## Run the whole test suite
 	@$(BIN)/pytest --numprocesses 2 --dist loadscope
 
+# In no lock: resolved there it would bring some GB of CUDA to every machine.
+PYTORCH = torch==2.13.0
+
+.PHONY: torch
+torch: $(READY) ## Add PyTorch to .venv, for the tests of reading with it; else they are skipped
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(PYTORCH)'
+
 .PHONY: test-unit
 test-unit: $(READY) ## Run the fast tests: no processes, no network
 	@$(BIN)/pytest tests/unit
@@ -142,7 +149,7 @@ LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --gene
 
 .PHONY: lock
 lock: $(READY) ## Pin every dependency with hashes: requirements.lock, and of it what the images need
-	@$(LOCK) --extra maps --extra traces --group stack --group dev -o requirements.lock
+	@$(LOCK) --extra maps --extra stac --extra traces --extra xarray --group stack --group dev -o requirements.lock
 	@$(LOCK) --extra traces --group stack --constraint requirements.lock -o requirements.stack.lock
 	@$(LOCK) --extra traces --constraint requirements.lock -o requirements.worker.lock
 

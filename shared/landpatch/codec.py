@@ -31,6 +31,7 @@ LABEL_CLASSES = tuple(range(12))
 """0 no label, 1 to 11 as in CLC+ Backbone."""
 _SHAPE = (PATCH_SIZE_PX, PATCH_SIZE_PX)
 _TAG_PREFIX = "LANDPATCH_"
+_PLACE_TOLERANCE_M = 0.01
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(?P<length>[\x00-\xff]{2})"
     rb"(?P<header>\{'descr': '(?P<dtype>[|<][uif][1248])', 'fortran_order': False,"
@@ -106,15 +107,58 @@ def decode_image(data: bytes, patch: Patch) -> Image:
     Raises PermanentError that says what differs.
     """
     with _opened(data, patch) as image:
-        tags = {
-            name.removeprefix(_TAG_PREFIX): value
-            for name, value in image.tags().items()
-            if name.startswith(_TAG_PREFIX)
-        }
+        tags = _own_tags(image)
         bands: NDArray[np.float64] = image.read()
     if not np.isfinite(bands).all():
         raise PermanentError(f"{patch.name}.tif: holds values that are not finite")
     return Image(bands, tags)
+
+
+def decode_published_image(data: bytes, name: str, bounds: tuple[float, float, float, float]) -> Image:
+    """Read the GeoTIFF of a patch of any training set of this layout, such as the public one.
+
+    bounds: xmin ymin xmax ymax, metres, EPSG:3035, as the index has them. Bands, size, CRS and place are
+    those of the contract; how the file is stored is not looked at. A pixel with a value that is not finite
+    in any band becomes 0, no observation, in all. Raises PermanentError that says what differs.
+    """
+    what = f"{name}.tif"
+    if data[:4] not in _TIFF_SIGNATURES:
+        raise PermanentError(f"{what}: not a TIFF")
+    try:
+        with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
+            _check_published(image, what, bounds)
+            tags = _own_tags(image)
+            bands: NDArray[np.float64] = image.read(out_dtype="float64")
+    except RasterioError as error:
+        raise PermanentError(f"{what}: not a whole GeoTIFF: {error}") from error
+    observed = np.isfinite(bands).all(axis=0)
+    if not observed.all():
+        bands[:, ~observed] = 0
+    return Image(bands, tags)
+
+
+def _check_published(image: DatasetReader, what: str, bounds: tuple[float, float, float, float]) -> None:
+    shape = (image.count, image.height, image.width)
+    if shape != (len(BANDS), *_SHAPE):
+        raise PermanentError(f"{what}: {shape} bands, rows and columns, not {(len(BANDS), *_SHAPE)}")
+    if not set(image.dtypes) <= {"float32", "float64"}:
+        raise PermanentError(f"{what}: pixels are {image.dtypes[0]}, not float64")
+    if image.crs != CRS.from_string(GRID_CRS):
+        raise PermanentError(f"{what}: lies in another CRS than {GRID_CRS}")
+    turned = image.transform.b != 0 or image.transform.d != 0
+    if turned or not np.allclose(image.bounds, bounds, rtol=0, atol=_PLACE_TOLERANCE_M):
+        raise PermanentError(f"{what}: lies at {tuple(image.bounds)}, the index says {bounds}")
+    rows, columns = image.block_shapes[0]
+    if rows * columns > MAX_BLOCK_PIXELS // len(BANDS):
+        raise PermanentError(f"{what}: blocks of {columns} x {rows} pixels")
+
+
+def _own_tags(image: DatasetReader) -> dict[str, str]:
+    return {
+        name.removeprefix(_TAG_PREFIX): value
+        for name, value in image.tags().items()
+        if name.startswith(_TAG_PREFIX)
+    }
 
 
 @contextmanager

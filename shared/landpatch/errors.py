@@ -7,7 +7,8 @@
     │   ├── AbsentError       what was asked for is not there
     │   └── TooLargeError     a smaller request will be answered
     └── ConfigurationError    stops at the start; the user mends the request or the settings
-        └── RequestError      the request itself is wrong
+        ├── RequestError      the request itself is wrong
+        └── MissingExtraError an optional library is not installed
     InfrastructureError is a TransientError: Redis or the store cannot be reached.
 
 Third-party exceptions are translated where they enter: no module but the one that talks to a
@@ -49,3 +50,7 @@ class ConfigurationError(LandpatchError):
 
 class RequestError(ConfigurationError):
     """What the user asked for is wrong: an unknown region, a year without Sentinel-2."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional library is not installed; the text says which extra brings it."""

@@ -16,7 +16,8 @@ from pyproj import CRS
 from landpatch.codec import LABEL_CLASSES
 from landpatch.errors import PermanentError
 from landpatch.grid import CRS as GRID_CRS
-from landpatch.grid import Patch, parse_patch, patch_boxes
+from landpatch.grid import PATCH_SIZE_M, Patch, parse_patch, patch_boxes
+from landpatch.layout import patch_of_filename
 from landpatch.radiometry import BANDS
 
 
@@ -87,6 +88,48 @@ def build_filename2bbox(rows: Sequence[PatchRow], source: str | None = None) -> 
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(_source_tag(source)), buffer)
     return buffer.getvalue()
+
+
+Bounds = tuple[float, float, float, float]
+"""xmin ymin xmax ymax, metres, EPSG:3035."""
+_BOUNDS_TOLERANCE_M = 0.01
+
+
+def read_filename2bbox(data: bytes) -> dict[str, Bounds]:
+    """Read `filename2bbox.parquet`, of landpatch or of the public training set: bounds by patch name.
+
+    The patches may lie on any grid, but are 2500 m wide and high. Raises PermanentError that says what is
+    wrong.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=["filename", "bbox"])
+        names = table["filename"].cast(pa.string()).to_pylist()
+        boxes = table["bbox"].cast(_FLOATS).to_pylist()
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise PermanentError(f"filename2bbox.parquet cannot be read: {str(error)[:200]}") from error
+    found = {_name_patch(name): _check_bounds(box) for name, box in zip(names, boxes, strict=True)}
+    if len(found) != len(names):
+        raise PermanentError("filename2bbox.parquet lists a patch twice")
+    return found
+
+
+def _name_patch(filename: str | None) -> str:
+    name = patch_of_filename(filename or "")
+    if name is None:
+        raise PermanentError(
+            f"filename2bbox.parquet lists {str(filename)[:100]!r}, which is no patch's image"
+        )
+    return name
+
+
+def _check_bounds(box: list[float | None] | None) -> Bounds:
+    bounds = np.array(box or (), dtype="float64")
+    with np.errstate(invalid="ignore"):
+        sizes_m = bounds[2:] - bounds[:2] if len(bounds) == 4 else np.zeros(2)
+    if not np.allclose(sizes_m, PATCH_SIZE_M, rtol=0, atol=_BOUNDS_TOLERANCE_M):
+        raise PermanentError(f"filename2bbox.parquet lists {str(box)[:100]}, which is no patch's bbox")
+    xmin, ymin, xmax, ymax = bounds.tolist()
+    return xmin, ymin, xmax, ymax
 
 
 def _source_tag(source: str | None) -> dict[str, str]:

@@ -1,13 +1,20 @@
 """Every key and file name, built from validated parts only."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from landpatch.errors import RequestError
 from landpatch.grid import parse_patch
 
 NUTS3_PATTERN = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
+PUBLISHED_REGION_PATTERN = re.compile(r"[A-Z0-9]{2,16}")
+"""The public training set has a region that is no NUTS3 region: UKRAINE."""
 _SCENE_ID = re.compile(r"[0-9a-fA-F-]{8,64}")
+_PATCH_NAME = re.compile(r"-?\d{1,8}_-?\d{1,8}_\d{1,6}_\d{1,9}")
+_INDEX_FOLDER = re.compile(
+    rf"(?P<above>(?:.*/)?)images/(?P<nuts>{PUBLISHED_REGION_PATTERN.pattern})/(?P<year>2\d{{3}})"
+    r"(?:/(?:filename2bbox\.parquet)?)?"
+)
 
 
 def parse_nuts(text: str) -> str:
@@ -33,39 +40,50 @@ class RegionLayout:
 
     def __post_init__(self) -> None:
         """Refuse what could lead out of the prefix; raises ValueError."""
+        self._check()
+
+    def _check(self) -> None:
         if not NUTS3_PATTERN.fullmatch(self.nuts) or not 2000 <= self.year <= 2999:
             raise ValueError(f"not a region and year: {self.nuts!r}, {self.year!r}")
         if not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", self.prefix) or ".." in self.prefix:
             raise ValueError(f"not a key prefix: {self.prefix!r}")
 
+    def _stem(self, patch: str) -> str:
+        """The stem of a patch's files; raises ValueError for what is no name of a patch."""
+        return parse_patch(patch).name
+
+    @property
+    def _root(self) -> str:
+        return f"{self.prefix}/" if self.prefix else ""
+
     @property
     def images(self) -> str:
         """Folder of the images and the indexes."""
-        return f"{self.prefix}/images/{self.nuts}/{self.year}/"
+        return f"{self._root}images/{self.nuts}/{self.year}/"
 
     @property
     def labels(self) -> str:
         """Folder of the labels."""
-        return f"{self.prefix}/labels/{self.nuts}/{self.year}/"
+        return f"{self._root}labels/{self.nuts}/{self.year}/"
 
     @property
     def observations(self) -> str:
         """Folder of the observations kept while a patch waits for its next product."""
-        return f"{self.prefix}/observations/{self.nuts}/{self.year}/"
+        return f"{self._root}observations/{self.nuts}/{self.year}/"
 
     def image(self, patch: str) -> str:
         """Key of a patch's image."""
-        return f"{self.images}{parse_patch(patch).name}.tif"
+        return f"{self.images}{self._stem(patch)}.tif"
 
     def label(self, patch: str) -> str:
         """Key of a patch's label."""
-        return f"{self.labels}{parse_patch(patch).name}.npy"
+        return f"{self.labels}{self._stem(patch)}.npy"
 
     def observation(self, patch: str, scene_id: str) -> str:
         """Key of what one scene shows of a patch."""
         if not _SCENE_ID.fullmatch(scene_id):
             raise ValueError(f"not a product id: {scene_id!r}")
-        return f"{self.observations}{parse_patch(patch).name}/{scene_id}.npz"
+        return f"{self.observations}{self._stem(patch)}/{scene_id}.npz"
 
     @property
     def filename2bbox(self) -> str:
@@ -83,6 +101,36 @@ class RegionLayout:
         return f"{self.images}metrics-normalization.yaml"
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedLayout(RegionLayout):
+    """The keys of one region and year below the place where a training set lies: to read, not to write.
+
+    The set may be another's, such as the public training set, whose grid is anchored in each region: the
+    names of its patches have the form of ours, but their corners need not be multiples of 2500.
+    """
+
+    prefix: str = field(default="", init=False)
+
+    def _check(self) -> None:
+        if not PUBLISHED_REGION_PATTERN.fullmatch(self.nuts) or not 2000 <= self.year <= 2999:
+            raise ValueError(f"not a region and year: {self.nuts!r}, {self.year!r}")
+
+    def _stem(self, patch: str) -> str:
+        if not _PATCH_NAME.fullmatch(patch):
+            raise ValueError(f"not the name of a patch: {patch!r}")
+        return patch
+
+
+def split_index_folder(key: str) -> tuple[str, str, int] | None:
+    """What lies above the images of a region, its code and its year, of the folder of its indexes or of
+    its `filename2bbox.parquet`; None for any other key or address.
+
+    `…/data/images/FR101/2021/` -> `…/data/`, `FR101`, 2021.
+    """
+    found = _INDEX_FOLDER.fullmatch(key)
+    return (found["above"], found["nuts"], int(found["year"])) if found else None
+
+
 def patch_of_key(key: str) -> str | None:
     """The patch name that an object's key tells of; None for a foreign object."""
     stem = key.rsplit("/", 1)[-1].rsplit(".", 1)[0]
@@ -90,3 +138,10 @@ def patch_of_key(key: str) -> str | None:
         return parse_patch(stem).name
     except ValueError:
         return None
+
+
+def patch_of_filename(filename: str) -> str | None:
+    """The patch name, on whatever grid, that an entry of `filename2bbox.parquet` tells of; None for a
+    foreign one."""
+    name = filename.removesuffix(".tif")
+    return name if name != filename and _PATCH_NAME.fullmatch(name) else None

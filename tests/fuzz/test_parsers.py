@@ -32,16 +32,17 @@ from landpatch.codec import (
     decode_image,
     decode_label,
     decode_observation,
+    decode_published_image,
     encode_label,
     encode_observation,
 )
 from landpatch.composite import Observation
 from landpatch.errors import LandpatchError
 from landpatch.grid import PATCH_SIZE_M, lay_grid, parse_patch
-from landpatch.index import BANDS, read_patches, read_states
+from landpatch.index import BANDS, read_filename2bbox, read_patches, read_states
 from landpatch.inventory import describe_image
 from landpatch.jp2 import HEAD_BYTES, TileParts, describe_only, isolate_tile, parse_head
-from landpatch.layout import RegionLayout, patch_of_key
+from landpatch.layout import PublishedLayout, RegionLayout, patch_of_key, split_index_folder
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.clcplus import fetch_codes, read_limits
@@ -399,6 +400,15 @@ def test_images():
     look(describe, broken_bytes(seeds), seeds)
 
 
+def test_images_of_other_training_sets():
+    seeds = kept("image") + kept("published_image")
+
+    def read(data: bytes) -> None:
+        check_bands(decode_published_image(data, PATCH.name, PATCH.bounds).bands)
+
+    look(read, broken_bytes(seeds), seeds)
+
+
 @pytest.mark.parametrize(
     ("tag", "value"),
     [(tag, value) for tag in ("1.0", "0.97", "0.25,0.75") for value in ("nan", "inf", "9e9", "-1.", "x", "")],
@@ -466,6 +476,29 @@ def test_the_last_index():
             assert row.image is None or len(row.image.band_mean) == len(BANDS)
 
     look(read, broken_bytes(seeds), seeds)
+
+
+def test_the_list_of_patches():
+    seeds = kept("filename2bbox")
+
+    def read(data: bytes) -> None:
+        for name, (xmin, ymin, xmax, ymax) in read_filename2bbox(data).items():
+            assert abs(xmax - xmin - PATCH_SIZE_M) < 0.1
+            assert abs(ymax - ymin - PATCH_SIZE_M) < 0.1
+            key = PublishedLayout("FR101", 2021).image(name)
+            assert key == f"images/FR101/2021/{name}.tif"
+            assert ".." not in key
+
+    look(read, broken_bytes(seeds), seeds)
+
+
+@FUZZ
+@given(st.one_of(st.text(), st.from_regex(r"[a-z/:.]*images/[A-Z0-9]{1,9}/\d{4}[/a-z.0-9]{0,25}")))
+def test_folders_of_indexes(key):
+    found = split_index_folder(key)
+    if found is not None:
+        above, nuts, year = found
+        assert key.startswith(above + PublishedLayout(nuts, year).images.removesuffix("/"))
 
 
 @FUZZ

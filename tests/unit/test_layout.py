@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landpatch.layout import RegionLayout, patch_of_key
+from landpatch.layout import (
+    PublishedLayout,
+    RegionLayout,
+    patch_of_filename,
+    patch_of_key,
+    split_index_folder,
+)
 
 LAYOUT = RegionLayout("data", "FR101", 2021)
 PATCH = "3755000_2887500_0_1"
@@ -98,3 +104,86 @@ cells = st.integers(0, 3000).map(lambda cell: cell * 2500)
 def test_the_key_of_an_image_and_of_its_label_tell_of_the_same_patch(xmin, ymin, part, cell_id):
     patch = f"{xmin}_{ymin}_{part}_{cell_id}"
     assert patch_of_key(LAYOUT.image(patch)) == patch_of_key(LAYOUT.label(patch)) == patch
+
+
+# To read by: training sets that may be another's.
+
+ANCHORED = "4042000_2951690_0_637"
+"""The tutorial's patch, on a grid of its region's own."""
+
+
+def test_a_training_set_is_read_by_the_same_keys_without_a_prefix():
+    published = PublishedLayout("FR101", 2021)
+    for key in ("images", "labels", "filename2bbox", "patches", "normalization"):
+        assert f"data/{getattr(published, key)}" == getattr(LAYOUT, key)
+    assert f"data/{published.image(PATCH)}" == LAYOUT.image(PATCH)
+    assert f"data/{published.label(PATCH)}" == LAYOUT.label(PATCH)
+
+
+def test_a_patch_on_another_grid_can_be_read_and_not_written():
+    assert PublishedLayout("LU000", 2021).image(ANCHORED) == f"images/LU000/2021/{ANCHORED}.tif"
+    with pytest.raises(ValueError, match="grid"):
+        LAYOUT.image(ANCHORED)
+
+
+def test_the_public_training_set_has_a_region_that_is_none():
+    assert PublishedLayout("UKRAINE", 2018).labels == "labels/UKRAINE/2018/"
+
+
+@pytest.mark.parametrize(
+    ("nuts", "year"),
+    [
+        ("../..", 2021),
+        ("", 2021),
+        ("F", 2021),
+        ("fr101", 2021),
+        ("FR101\n", 2021),
+        ("FR/01", 2021),
+        ("FR101", 1999),
+    ],
+)
+def test_what_could_lead_elsewhere_is_not_read_either(nuts, year):
+    with pytest.raises(ValueError, match="not a region and year"):
+        PublishedLayout(nuts, year)
+
+
+@pytest.mark.parametrize(
+    "patch", ["../x", PATCH + ".tif", f"a/{PATCH}", "", PATCH + "\n", "1_2_3", "1_2_3_4_5"]
+)
+def test_a_key_to_read_is_made_of_a_patchs_name_only(patch):
+    with pytest.raises(ValueError, match="not the name of a patch"):
+        PublishedLayout("FR101", 2021).image(patch)
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("images/FR101/2021/filename2bbox.parquet", ("", "FR101", 2021)),
+        ("data/images/LU000/2018/", ("data/", "LU000", 2018)),
+        ("https://host/a/data/images/UKRAINE/2024", ("https://host/a/data/", "UKRAINE", 2024)),
+        ("images/images/FR101/2021", ("images/", "FR101", 2021)),
+        ("data/labels/FR101/2021/", None),
+        ("data/myimages/FR101/2021/", None),
+        ("images/FR101/2021/patches.parquet", None),
+        ("images/FR101/", None),
+        ("images/FR101/21", None),
+        ("images/fr101/2021", None),
+    ],
+)
+def test_the_folder_of_an_index_tells_its_region_and_what_lies_above(key, found):
+    assert split_index_folder(key) == found
+
+
+@pytest.mark.parametrize(
+    ("filename", "patch"),
+    [
+        (f"{ANCHORED}.tif", ANCHORED),
+        (ANCHORED, None),
+        (f"{ANCHORED}.npy", None),
+        (f"a/{ANCHORED}.tif", None),
+        (f"{ANCHORED}.tif\n", None),
+        (".tif", None),
+    ],
+)
+def test_an_index_names_patches_by_their_images(filename, patch):
+    assert patch_of_filename(filename) == patch

@@ -1,5 +1,6 @@
 """One way to ask an HTTP service: time-outs, bounded answers, errors in our terms."""
 
+from collections.abc import Collection
 from typing import Any
 
 import requests
@@ -73,16 +74,17 @@ def fetch(
     what: str,
     max_bytes: int,
     timeout_s: tuple[float, float] = TIMEOUT_S,
+    absent: Collection[int] = (404,),
 ) -> bytes:
     """GET a body of at most `max_bytes`. timeout_s: to connect, and between bytes.
 
-    Raises TransientError when trying later may help (OverloadedError when asking for less may help
-    too), PermanentError when not; `what` names the
-    service for a person. Neither holds a query or a credential.
+    absent: the statuses that mean that nothing is there. Raises TransientError when trying later may help
+    (OverloadedError when asking for less may help too), PermanentError when not (AbsentError when nothing
+    is there); `what` names the service for a person. Neither holds a query or a credential.
     """
     try:
         with session.get(url, params=params, timeout=timeout_s, stream=True) as answer:
-            _raise_refusal(answer, what)
+            _raise_refusal(answer, what, absent)
             announced = answer.headers.get("Content-Length", "")
             encoding = _read_encoding(answer)
             if encoding not in _ENCODINGS:
@@ -101,7 +103,7 @@ def fetch(
     return bytes(body)
 
 
-def _raise_refusal(answer: requests.Response, what: str) -> None:
+def _raise_refusal(answer: requests.Response, what: str, absent: Collection[int]) -> None:
     """Raise what a status other than 200 means."""
     status = answer.status_code
     if status in _TRANSIENT:
@@ -109,7 +111,7 @@ def _raise_refusal(answer: requests.Response, what: str) -> None:
         raise failure(f"{what} answered {status}")
     if status != 200:
         begin = _read(answer, 200)[:200] if _read_encoding(answer) in _ENCODINGS else b""
-        refusal = AbsentError if status == 404 else PermanentError
+        refusal = AbsentError if status in absent else PermanentError
         raise refusal(f"{what} answered {status}: {bytes(begin)!r}")
 
 
