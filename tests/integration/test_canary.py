@@ -103,6 +103,18 @@ def dump_flower(stack: Stack) -> dict[str, bytes]:
     return pages
 
 
+def dump_metrics(stack: Stack) -> dict[str, bytes]:
+    """What every service tells Prometheus."""
+    services = ("dispatcher", "image_worker", "label_worker", "indexer", "reconciler", "metrics")
+    ports = {service: stack.access[f"{service}_port"] for service in services}
+    pages = {
+        f"metrics of {service}": requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).content
+        for service, port in ports.items()
+    }
+    assert all(b"landpatch_build_info" in page for page in pages.values())
+    return pages
+
+
 def dump_processes(stack: Stack) -> dict[str, bytes]:
     """The command line of every process of the stack, and of Redis, whose title hides its environment."""
     return {
@@ -187,7 +199,9 @@ def wait_for(condition, timeout_s=60):
         time.sleep(0.1)
 
 
-DUMPS = [dump_redis, dump_files, dump_flower, dump_processes, dump_workers, dump_commands]
+DUMPS = [
+    dump_redis, dump_files, dump_flower, dump_metrics, dump_processes, dump_workers, dump_commands,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda dump: dump.__name__.removeprefix("dump_"))

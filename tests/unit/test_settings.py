@@ -14,7 +14,7 @@ SECRET = "0123456789abcdef-secret"
 def bare_environment(monkeypatch, tmp_path):
     """An environment without any setting, in an empty folder."""
     for name in list(os.environ):
-        if name.startswith(("LANDPATCH_", "AWS_", "EO_S3_")):
+        if name.startswith(("LANDPATCH_", "AWS_", "EO_S3_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -197,3 +197,35 @@ def test_credentials_in_the_address_of_the_boundaries_are_refused(monkeypatch):
     assert SECRET not in str(refused.value)
     monkeypatch.setenv("LANDPATCH_NUTS_URL", "tests/data/boundaries.geojson")
     assert load_settings().nuts_url == "tests/data/boundaries.geojson"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9464", "0.0.0.0:1", "[::1]:65535"])
+def test_metrics_are_told_at_an_address_and_a_port(monkeypatch, listen):
+    assert load_settings().metrics_listen is None
+    monkeypatch.setenv("LANDPATCH_METRICS_LISTEN", listen)
+    assert load_settings().metrics_listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen", ["9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "a:65536", "a:x"]
+)
+def test_anything_else_than_address_and_port_is_refused(monkeypatch, listen):
+    monkeypatch.setenv("LANDPATCH_METRICS_LISTEN", listen)
+    with pytest.raises(
+        ConfigurationError, match=r"^wrong setting: LANDPATCH_METRICS_LISTEN: .*127\.0\.0\.1:"
+    ):
+        load_settings()
+
+
+def test_traces_are_off_unless_they_are_asked_for_and_what_others_set_is_then_left_alone(monkeypatch):
+    assert load_settings().traces_exporter == "none"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")
+    assert load_settings().traces_exporter == "none"
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    with pytest.raises(ConfigurationError, match=r"^wrong setting: OTEL_EXPORTER_OTLP_ENDPOINT: "):
+        load_settings()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/")
+    assert load_settings().traces_endpoint == "http://collector:4318"
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "jaeger")
+    with pytest.raises(ConfigurationError, match=r"^wrong setting: OTEL_TRACES_EXPORTER: "):
+        load_settings()
