@@ -209,10 +209,15 @@ def draw_contact_sheet(pairs: Sequence[Pair], white: float) -> bytes:
     columns = 4
     rows = math.ceil(len(pairs) / columns)
     figure = Figure(figsize=(13, 1.75 * rows), dpi=_DPI, layout="constrained")
-    grid = figure.subplots(rows, columns * 2, squeeze=False).ravel()
+    # Each third column is a gap.
+    widths = {"width_ratios": [1, 1, 0.04] * columns}
+    grid = figure.subplots(rows, columns * 3, squeeze=False, gridspec_kw=widths).ravel()
+    for axes in grid:
+        axes.set_axis_off()
     for number, pair in enumerate(pairs):
-        image, label = grid[2 * number], grid[2 * number + 1]
+        image, label = grid[3 * number : 3 * number + 2]
         for axes in (image, label):
+            axes.set_axis_on()
             axes.set(xticks=[], yticks=[], facecolor=_EMPTY)
         if pair.image is not None:
             image.imshow(picture.true_color(pair.image.bands, white), interpolation="antialiased")
@@ -220,8 +225,6 @@ def draw_contact_sheet(pairs: Sequence[Pair], white: float) -> bytes:
             label.imshow(picture.classes(pair.label), interpolation="nearest")
         image.set_title(pair.row.patch, fontsize=7, loc="left", pad=2)
         label.set_title(_describe_clarity(pair.row), fontsize=7, loc="right", pad=2)
-    for axes in grid[2 * len(pairs) :]:
-        axes.set_axis_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 88})
     return buffer.getvalue()

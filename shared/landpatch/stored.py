@@ -125,7 +125,7 @@ def _parse_place(what: str) -> Bounds:
     if point is None:
         raise RequestError(
             f"{what!r} is neither a patch, such as 3757500_2887500_0_20, nor a point as longitude,latitude,"
-            " such as 2.35,48.85"
+            " such as 2.35,48.85; `landpatch locate` finds the patch of a place"
         )
     lon, lat = float(point["lon"]), float(point["lat"])
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
