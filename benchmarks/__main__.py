@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.autoscaling import autoscaling
 from benchmarks.control_plane import control_plane
 from benchmarks.encode import encode
 from benchmarks.image_worker import dense, scaling, sparse
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "dense": dense,
     "labels": labels,
     "control_plane": control_plane,
+    "autoscaling": autoscaling,
 }
 TARGETS: dict[str, tuple[str, float]] = {
     "telemetry.us_a_patch": ("<=", 200),
@@ -41,6 +43,11 @@ TARGETS: dict[str, tuple[str, float]] = {
     "control_plane.wall_s": ("<=", 600),
     "control_plane.planning_FI1D7_s": ("<=", 20),
     "control_plane.dispatcher_gib": ("<=", 2),
+    "autoscaling.speed": (">=", 0.8),
+    "autoscaling.worker_seconds": ("<=", 0.6),
+    "autoscaling.workers_left": ("<=", 0),
+    "autoscaling.tasks_lost": ("<=", 0),
+    "autoscaling.tasks_ended_twice": ("<=", 0),
 }
 
 

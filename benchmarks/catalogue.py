@@ -4,14 +4,17 @@ Every Sentinel-2 tile is seen by each of its orbits every fifth day from May to 
 clear is drawn, the same each time.
 """
 
+import gzip
 import json
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -20,6 +23,8 @@ from zlib import crc32
 import shapely
 from shapely.geometry import Polygon
 
+from benchmarks.stage import Stage, open_stage
+from services.sandbox.landscape import NUTS_FILE
 from services.sandbox.scenes import Tile, load_tiles
 
 PATH = "/odata/v1/Products"
@@ -119,3 +124,19 @@ def serving() -> Iterator[str]:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}{PATH}"
         server.shutdown()
+
+
+@contextmanager
+def open_europe() -> Iterator[Stage]:
+    """A stage whose sources are this catalogue and the boundaries of all Europe."""
+    with open_stage() as stage, serving() as catalogue, tempfile.TemporaryDirectory() as folder:
+        boundaries = Path(folder) / "boundaries.geojson"
+        boundaries.write_bytes(gzip.decompress(NUTS_FILE.read_bytes()))
+        stage.environment.update(
+            {
+                "LANDPATCH_ODATA_URL": catalogue,
+                "LANDPATCH_NUTS_URL": str(boundaries),
+                "LANDPATCH_CLCPLUS_URL": catalogue.replace(PATH, "/{year}/exportImage"),
+            }
+        )
+        yield stage

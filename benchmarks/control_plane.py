@@ -1,24 +1,16 @@
 """The control plane alone: every region of Europe planned, the ledger filled and drained."""
 
-import gzip
 import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import psutil
 import redis
 
-from benchmarks.catalogue import serving
-from benchmarks.products import ROOT
-from benchmarks.stage import Stage, open_stage
+from benchmarks.catalogue import open_europe
+from benchmarks.stage import running_celery
 from landpatch.celery import send_claimed
 from landpatch.connection import open_redis
 from landpatch.ledger import Ledger
@@ -26,25 +18,9 @@ from landpatch.messages import RegionRequest
 from landpatch.planning import Planner
 from landpatch.settings import load_settings
 from landpatch.storage import open_store
-from services.sandbox.landscape import NUTS_FILE
 
 LARGEST = "FI1D7"
 YEAR = 2021
-
-
-@contextmanager
-def _celery(stage: Stage, app: str, queues: str) -> Iterator[psutil.Process]:
-    command = [sys.executable, "-m", "celery", "-A", app, "worker", "--queues", queues, "--concurrency", "1"]
-    command += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING", "--hostname", f"{app}@bench"]
-    with (stage.folder / f"{app}.log").open("wb") as log:
-        worker = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | stage.environment, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        yield psutil.Process(worker.pid)
-    finally:
-        worker.terminate()
-        worker.wait(60)
 
 
 class _Watch:
@@ -105,34 +81,25 @@ def _await(ledger: Ledger, regions: list[str], states: set[str]) -> int:
 def control_plane(count: int | None = None) -> dict[str, Any]:
     """Plan regions of Europe (all, or the first `count` by code), with real
     Redis, Celery, dispatcher and catalogue protocol, and simulated image and label workers."""
-    with open_stage() as stage, serving() as catalogue, tempfile.TemporaryDirectory() as folder:
-        boundaries = Path(folder) / "boundaries.geojson"
-        boundaries.write_bytes(gzip.decompress(NUTS_FILE.read_bytes()))
-        stage.environment.update(
-            {
-                "LANDPATCH_ODATA_URL": catalogue,
-                "LANDPATCH_NUTS_URL": str(boundaries),
-                "LANDPATCH_CLCPLUS_URL": catalogue.replace("/odata/v1/Products", "/{year}/exportImage"),
-            }
-        )
+    with open_europe() as stage:
         os.environ.update(stage.environment)
         settings = load_settings(None)
         client = open_redis(settings)
         ledger = Ledger(client)
         regions = Planner(settings, open_store(settings)).regions()[:count]
-        with _celery(stage, "services.dispatcher", "dispatch") as dispatcher:
+        with running_celery(stage, "services.dispatcher", "dispatch") as dispatcher:
             largest_s = _time(ledger, LARGEST)
             # Filled: every region planned, nothing cut yet.
             client.delete("images", "labels", *client.keys("landpatch:*"))
             before = _used(client)
-            watch = _Watch(client, dispatcher)
+            watch = _Watch(client, psutil.Process(dispatcher.pid))
             begin, asked = time.monotonic(), _commands(client)
             keys = [_start(ledger, nuts) for nuts in regions]
             own = _await(ledger, keys, {"cutting"})
             planned_s = time.monotonic() - begin
             patches = sum(int(ledger.facts(key)["patches"]) for key in keys)
             filled = _used(client) - before
-            with _celery(stage, "benchmarks.simulated", "images,labels,index"):
+            with running_celery(stage, "benchmarks.simulated", "images,labels,index"):
                 own += _await(ledger, keys, {"done"})
                 took_s = time.monotonic() - begin
                 commands = _commands(client) - asked - own - len(keys)

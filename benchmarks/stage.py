@@ -29,7 +29,8 @@ class Stage:
     environment: dict[str, str]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -63,7 +64,7 @@ def open_stage() -> Iterator[Stage]:
             (folder / bucket).mkdir(parents=True)
         rclone = str(Path(sys.executable).parent / "rclone")
         pair = {"RCLONE_AUTH_KEY": f'"{_KEY},{_SECRET}"', "RCLONE_CONFIG": os.devnull}
-        ports = [_free_port() for _ in range(3)]
+        ports = [free_port() for _ in range(3)]
         for served, port in zip((folder, folder / "store"), ports[:2], strict=True):
             command = [rclone, "serve", "s3", str(served), "--addr", f"127.0.0.1:{port}"]
             stack.enter_context(_running(command, port, pair))
@@ -96,6 +97,33 @@ def _cache() -> Path:
 
     CACHE.mkdir(parents=True, exist_ok=True)
     return CACHE
+
+
+@contextmanager
+def running_celery(stage: Stage, app: str, queues: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Celery worker of one process that takes from queues."""
+    words = ["celery", "-A", app, "worker", "--queues", queues, "--concurrency", "1"]
+    words += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING", "--hostname", f"{app}@bench"]
+    with running_module(stage, *words, name=app) as worker:
+        yield worker
+
+
+@contextmanager
+def running_module(stage: Stage, *words: str, name: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m WORDS` on the stage, told to stop at the end. name: of its log, else that of the module."""
+    with (stage.folder / f"{name or words[0]}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            cwd=ROOT,
+            env=os.environ | stage.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def start_worker(stage: Stage, job: dict[str, Any], **settings: str) -> "subprocess.Popen[str]":

@@ -20,14 +20,33 @@ def data() -> Path:
     return DATA
 
 
-class _ByStack(LoadScopeScheduling):
-    """In several processes, a file stays in one, and so do all tests that share a stack."""
+LONGEST = (
+    "tests/integration/test_determinism.py",
+    "tests/chaos/test_short.py",
+    "tests/integration/test_stack.py",
+    "tests/integration/test_region.py",
+    "tests/integration/test_many.py",
+    "tests/integration/test_bad_input.py",
+    "tests/integration/test_canary.py",
+    "tests/integration/test_probes.py",
+)
+"""Files that take minutes, the longest first."""
+
+
+class _ByFile(LoadScopeScheduling):
+    """In several processes a file stays in one; each has a stack of its own, for its tests that share one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        stacks = ("tests/integration/", "tests/chaos/")
-        return "stack" if nodeid.startswith(stacks) else nodeid.split("::", maxsplit=1)[0]
+        return nodeid.split("::", maxsplit=1)[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no process is at it alone when the others have ended."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.split("::", maxsplit=1)[0], len(ranks)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """How tests are dealt out."""
-    return _ByStack(config, log)
+    """How tests are dealt out: in the order in which they were collected."""
+    config.option.loadscopereorder = False
+    return _ByFile(config, log)

@@ -1,5 +1,6 @@
 """The sandbox's products of a region, made once for all stacks of the tests."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -31,8 +32,12 @@ def make_products(nuts: str) -> Path:
 
 def take_products(nuts: str, sandbox: Path) -> None:
     """Let a sandbox, whose folder is named, begin with a region's products."""
-    # A link to each file: the sandbox replaces files, it does not change them.
-    shutil.copytree(make_products(nuts), sandbox, copy_function=_link, dirs_exist_ok=True)
+    state_folder().mkdir(parents=True, exist_ok=True)
+    # Tests run in several processes; one that looks what is there writes down that it does.
+    with (state_folder() / "test-products.lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        # A link to each file: the sandbox replaces files, it does not change them.
+        shutil.copytree(make_products(nuts), sandbox, copy_function=_link, dirs_exist_ok=True)
 
 
 def _link(source: str, target: str) -> None:
