@@ -86,12 +86,16 @@ write_files() {
     unset 'given[AWS_SESSION_TOKEN]'
     : "${given[LANDPATCH_STORE_URL]:=http://127.0.0.1:${LANDPATCH_FILES_PORT:-8080}}"
   fi
-  if [ -z "${given[EO_S3_ACCESS_KEY_ID]:-}" ]; then
+  if [ -z "${given[EO_S3_ACCESS_KEY_ID]:-}${given[LANDPATCH_CDSE_USER]:-}" ]; then
     profiles=${profiles:+$profiles,}sandbox
     given[LANDPATCH_SOURCE]=sandbox
     given[LANDPATCH_EO_S3_ENDPOINT]=http://eodata:9000
     given[EO_S3_ACCESS_KEY_ID]=sandbox
     given[EO_S3_SECRET_ACCESS_KEY]=$(secret eodata)
+    given[LANDPATCH_CDSE_USER]=sandbox
+    given[LANDPATCH_CDSE_PASSWORD]=$(secret eodata)
+    : "${given[LANDPATCH_CDSE_TOKEN_URL]:=$sandbox/auth/realms/CDSE/protocol/openid-connect/token}"
+    : "${given[LANDPATCH_ODATA_DOWNLOAD_URL]:=$sandbox/odata/v1/Products}"
     : "${given[LANDPATCH_ODATA_URL]:=$sandbox/odata/v1/Products}"
     local service=CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage
     : "${given[LANDPATCH_CLCPLUS_URL]:=$sandbox/arcgis/rest/services/$service}"
@@ -99,11 +103,13 @@ write_files() {
   fi
   export COMPOSE_PROFILES=${given[COMPOSE_PROFILES]-$profiles}
   local secrets=(LANDPATCH_REDIS_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
-    EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY FLOWER_BASIC_AUTH COMPOSE_PROFILES) name
+    EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY LANDPATCH_CDSE_USER LANDPATCH_CDSE_PASSWORD
+    FLOWER_BASIC_AUTH COMPOSE_PROFILES) name
   write_env redis.env LANDPATCH_REDIS_URL
   write_env store.env AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
   write_env eodata.env EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY
-  write_env account.env EO_S3_ACCESS_KEY_ID
+  write_env cdse.env LANDPATCH_CDSE_USER LANDPATCH_CDSE_PASSWORD
+  write_env account.env EO_S3_ACCESS_KEY_ID LANDPATCH_CDSE_USER
   write_env flower.env FLOWER_BASIC_AUTH
   local others=()
   for name in $(printf '%s\n' "${!given[@]}" | sort); do

@@ -23,7 +23,7 @@ from landpatch.radiometry import (
     remove_offset,
     to_reflectance,
 )
-from landpatch.sources.eodata import SCENE_CLASS
+from landpatch.sources.product_files import SCENE_CLASS
 from landpatch.warp import Warp, Window, needed_window, project_corners, project_patch
 from services.image_worker.bands import Band, Pixels
 from services.image_worker.loader import Room

@@ -1,4 +1,4 @@
-"""The HTTP services of the sandbox: catalogue, ImageServer, boundary file, geocoder."""
+"""The HTTP services of the sandbox: catalogue, tokens, downloads, ImageServer, boundary file, geocoder."""
 
 import gzip
 from pathlib import Path
@@ -11,8 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from landpatch.quota import Quota
 from services.sandbox.catalogue import read_products
+from services.sandbox.download import Download, Parts
+from services.sandbox.gate import Gate
 from services.sandbox.geocoder import find_places
+from services.sandbox.identity import Identity, TokenError
 from services.sandbox.imageserver import (
     ExportError,
     describe_error,
@@ -27,12 +31,16 @@ from services.sandbox.prepare import check_request, read_progress, start_prepari
 _SERVICE = "/arcgis/rest/services/CLC_plus/{service}/ImageServer"
 
 
-def make_app(root: Path) -> Starlette:
-    """The application; root: where products and catalogue lie."""
+def make_app(root: Path, identity: Identity, quota: Quota, parts: Parts = "ignored") -> Starlette:
+    """The application; root: where products and catalogue lie. identity, quota: of the one account. parts:
+    what becomes of requests for parts of a download."""
+    download = Download(root, identity, Gate(quota), parts)
     app = Starlette(
         routes=[
             Route("/healthz", _tell_health),
             Route("/odata/v1/Products", _find_products),
+            Route("/odata/v1/Products({id})/$value", download.send),
+            Route("/auth/realms/CDSE/protocol/openid-connect/token", _grant, methods=["POST"]),
             Route(_SERVICE, _tell_service),
             Route(f"{_SERVICE}/exportImage", _export, methods=["GET", "POST"]),
             Route("/gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson", _send_boundaries),
@@ -42,6 +50,7 @@ def make_app(root: Path) -> Starlette:
         ]
     )
     app.state.root = root
+    app.state.identity = identity
     return app
 
 
@@ -59,6 +68,14 @@ async def _find_products(request: Request) -> Response:
     except BadQueryError as error:
         return JSONResponse({"detail": error.detail}, status_code=error.status)
     return JSONResponse(body)
+
+
+async def _grant(request: Request) -> Response:
+    form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+    try:
+        return JSONResponse(request.app.state.identity.grant(form))
+    except TokenError as error:
+        return JSONResponse(error.body, error.status)
 
 
 async def _tell_service(request: Request) -> Response:

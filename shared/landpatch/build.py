@@ -17,9 +17,9 @@ from landpatch.messages import RegionRequest
 from landpatch.records import Progress
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import EDITIONS, check_edition
-from landpatch.sources.eodata import open_eodata
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
+from landpatch.sources.imagery import open_product_source
 from landpatch.sources.odata import check_catalogue
 from landpatch.storage import open_store
 
@@ -90,16 +90,16 @@ def check_regions(
     remarks = []
     if settings.source == "sandbox":
         remarks.append(
-            "SANDBOX: no EO_S3_ACCESS_KEY_ID is set, so the pixels are synthetic (see README, "
+            f"SANDBOX: no {settings.account.variable} is set, so the pixels are synthetic (see README, "
             "'The real thing')"
         )
     open_ledger(settings).check()
     store = open_store(settings)
     store.check()
-    open_eodata(settings).check()
     session = make_session()
     year, label_year = requests[0].year, requests[0].label_year
     try:
+        open_product_source(settings).check()
         boundaries = fetch_boundaries(settings.nuts_url, session)
         for request in requests:
             pick_region(boundaries, request.nuts)

@@ -51,9 +51,9 @@ class Forecast:
     """Products to be cut, each counted in every round."""
     rounds: int = 0
     bytes: int = 0
-    """From the EO data store."""
+    """From the image source."""
     requests: int = 0
-    """To the EO data store."""
+    """To the image source."""
     label_requests: int = 0
     cpu_s: float = 0.0
     uncovered: int = 0
@@ -76,10 +76,13 @@ class Forecast:
         return max(self.cpu_s / cores, download_s, asking_s) + TASK_S * self.rounds
 
 
-def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: int) -> Forecast:
+def forecast_images(
+    coverage: Coverage, wanted: Collection[str], max_products: int, *, whole: bool = False
+) -> Forecast:
     """What the images will take.
 
-    coverage: of all patches of the region. wanted: names of the patches to be made.
+    coverage: of all patches of the region. wanted: names of the patches to be made. whole: products come
+    whole, however little of them is needed.
     """
     first = plan_first_round(coverage)
     plan = {name: scene_id for name, scene_id in first.items() if name in wanted}
@@ -96,7 +99,7 @@ def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: i
             tried[name].append(scene_id)
         used |= by_scene.keys()
         for scene_id, patches in by_scene.items():
-            total += _forecast_task(scenes[scene_id], patches)
+            total += _forecast_task(scenes[scene_id], patches, whole)
         total = replace(total, rounds=total.rounds + 1)
         open_ = {
             name: tried[name]
@@ -109,13 +112,15 @@ def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: i
     return total + Forecast(images=len(wanted) - total.uncovered, products=len(used))
 
 
-def _forecast_task(scene: Scene, patches: Sequence[Patch]) -> Forecast:
+def _forecast_task(scene: Scene, patches: Sequence[Patch], whole: bool) -> Forecast:
     tiles = min(PRODUCT_TILES, count_tiles(patches))
-    size = (scene.size or PRODUCT_BYTES) * BAND_SHARE * tiles / PRODUCT_TILES
+    size = scene.size or PRODUCT_BYTES
+    if not whole:
+        size *= BAND_SHARE * tiles / PRODUCT_TILES
     return Forecast(
         tasks=1,
         bytes=round(size),
-        requests=HEAD_REQUESTS + max(13, round(size / CHUNK_BYTES)),
+        requests=1 if whole else HEAD_REQUESTS + max(13, round(size / CHUNK_BYTES)),
         cpu_s=TILE_CPU_S * tiles + PATCH_CPU_S * len(patches),
     )
 

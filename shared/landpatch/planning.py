@@ -123,6 +123,8 @@ class Planner:
         made = Forecast()
         if region.images:
             coverage = measure_coverage(region.every, scenes)
-            made = forecast_images(coverage, region.images, self.settings.max_products)
+            # Whether the download gives parts of a product is only known when it is asked.
+            whole = self.settings.image_source == "odata-zip"
+            made = forecast_images(coverage, region.images, self.settings.max_products, whole=whole)
         blocks = lay_blocks(region.labels, USUAL_LIMITS.width, USUAL_LIMITS.height)
         return replace(made, patches=region.patches, labels=len(region.labels), label_requests=len(blocks))

@@ -56,13 +56,18 @@ for i = 1, #seconds, 2 do
     if at < oldest then oldest = at end
   end
 end
-if sum >= tonumber(ARGV[5]) then return {(oldest + 61) * 1000 - now, exhausted} end
+local weight = tonumber(ARGV[7])
+if sum > 0 and sum + weight > tonumber(ARGV[5]) then return {(oldest + 61) * 1000 - now, exhausted} end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('HINCRBY', KEYS[2], second, 1)
+redis.call('HINCRBY', KEYS[2], second, ARGV[7])
 redis.call('EXPIRE', KEYS[2], 120)
 redis.call('HINCRBY', KEYS[3], today, ARGV[3])
 return {0, exhausted}
+"""
+
+_COUNT = """
+redis.call('HINCRBY', KEYS[1], math.floor(redis.call('TIME')[1] / 86400), ARGV[1])
 """
 
 _HOLD = """
@@ -123,6 +128,7 @@ class Governor:
         names = ("connections", "requests", "volume", "hold")
         self._keys = [f"landpatch:quota:{{{account}}}:{name}" for name in names]
         self._acquire = client.register_script(_ACQUIRE)
+        self._count = client.register_script(_COUNT)
         self._hold = client.register_script(_HOLD)
         self._renew = client.register_script(_RENEW)
         self._held: set[str] = set()
@@ -130,14 +136,15 @@ class Governor:
         self._lock = Lock()
 
     @contextmanager
-    def request(self, size: int) -> Iterator[float]:
+    def request(self, size: int, weight: int = 1) -> Iterator[float]:
         """Hold a connection for a request of so many bytes; wait for it as long as need be.
 
-        Yields the bytes a second that the connection may take. Raises TransientError when half an hour
-        of waiting was not enough, InfrastructureError when Redis cannot be reached.
+        weight: for how many requests of a minute it counts. Yields the bytes a second that the connection
+        may take. Raises TransientError when half an hour of waiting was not enough, InfrastructureError when
+        Redis cannot be reached.
         """
         token = uuid.uuid4().hex
-        exhausted = self._wait(token, size)
+        exhausted = self._wait(token, size, weight)
         self._begin_to_renew(token)
         try:
             yield EXHAUSTED_BYTES_PER_S if exhausted else self.quota.connection_bytes_per_s
@@ -164,17 +171,21 @@ class Governor:
                 with suppress(InfrastructureError, redis.RedisError):
                     self._renew(keys=self._keys[:1], args=[self._lease_ms, *held])
 
-    def _wait(self, token: str, size: int) -> bool:
+    def count_volume(self, size: int) -> None:
+        """Count bytes that nobody knew of when the request began."""
+        self._count(keys=self._keys[2:3], args=[size])
+
+    def _wait(self, token: str, size: int, weight: int) -> bool:
         quota = self.quota
         limits = (quota.connections, quota.requests_per_minute, quota.bytes_per_30_days)
         waited_s = 0.0
         while True:
-            answer = self._acquire(keys=self._keys, args=[token, self._lease_ms, size, *limits])
+            answer = self._acquire(keys=self._keys, args=[token, self._lease_ms, size, *limits, weight])
             wait_ms, exhausted = cast("list[int]", answer)
             if wait_ms == 0:
                 return bool(exhausted)
             if waited_s > _LONGEST_WAIT_S:
-                raise TransientError("no connection to the EO data store within the account's quota")
+                raise TransientError("no connection within the account's quota")
             # A connection may be given back at any time; a hold and a minute say when they end.
             pause_s = (0.05 if wait_ms < 0 else wait_ms / 1000) * random.uniform(1, 1.5)  # noqa: S311
             self._sleep(pause_s)
@@ -201,7 +212,7 @@ class Governor:
 
 
 def account_name(endpoint: str, access_key: str) -> str:
-    """Names an account by a hash of where it is and of its access key."""
+    """Names an account by a hash of where it is and of its key or user."""
     return sha256(f"{endpoint}\n{access_key}".encode()).hexdigest()[:12]
 
 
@@ -217,5 +228,6 @@ def read_quota(settings: Settings) -> Quota:
 
 def open_governor(settings: Settings) -> Governor:
     """The governor of the account in the settings. Raises ConfigurationError when no Redis is named."""
-    key = settings.eo_access_key.get_secret_value() if settings.eo_access_key else ""
-    return Governor(open_redis(settings), account_name(settings.eo_endpoint, key), read_quota(settings))
+    account = settings.account
+    name = account_name(account.endpoint, account.key.get_secret_value() if account.key else "")
+    return Governor(open_redis(settings), name, read_quota(settings))

@@ -1,6 +1,7 @@
 """The settings: environment variables, or the same names in `.env`."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -16,6 +17,19 @@ def _available_cores() -> int:
 
 
 _HTTP_URL = TypeAdapter(HttpUrl)
+ImageSource = Literal["eodata", "odata-zip"]
+"""The EO data store; whole products as ZIP."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountName:
+    """Names an account of a service."""
+
+    endpoint: str
+    key: SecretStr | None
+    """Its access key or user; None when it is not set."""
+    variable: str
+    """Which setting that is."""
 
 
 class Settings(BaseSettings):
@@ -46,6 +60,17 @@ class Settings(BaseSettings):
     eo_bytes_per_30_days: int = Field(12 * 10**12, alias="LANDPATCH_EO_BYTES_PER_30_DAYS", ge=1)
     source: Literal["cdse", "sandbox"] = Field("cdse", alias="LANDPATCH_SOURCE")
     """Where the pixels come from; set by the embedded stack, written into every file."""
+    image_source: ImageSource = Field("eodata", alias="LANDPATCH_IMAGE_SOURCE")
+    """By which service they come."""
+    cdse_token_url: str = Field(
+        "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
+        alias="LANDPATCH_CDSE_TOKEN_URL",
+    )
+    cdse_user: SecretStr | None = Field(None, alias="LANDPATCH_CDSE_USER")
+    cdse_password: SecretStr | None = Field(None, alias="LANDPATCH_CDSE_PASSWORD")
+    odata_download_url: str = Field(
+        "https://zipper.dataspace.copernicus.eu/odata/v1/Products", alias="LANDPATCH_ODATA_DOWNLOAD_URL"
+    )
 
     odata_url: str = Field(
         "https://catalogue.dataspace.copernicus.eu/odata/v1/Products", alias="LANDPATCH_ODATA_URL"
@@ -89,6 +114,23 @@ class Settings(BaseSettings):
         """Whether a patch with these shares of valid and of clear pixels counts as complete."""
         return valid_fraction >= self.valid_share and clear_fraction >= self.clear_share
 
+    @property
+    def account(self) -> AccountName:
+        """The account of the image source."""
+        return self._accounts[self.image_source]
+
+    @property
+    def _accounts(self) -> dict[ImageSource, AccountName]:
+        return {
+            "eodata": AccountName(self.eo_endpoint, self.eo_access_key, "EO_S3_ACCESS_KEY_ID"),
+            "odata-zip": AccountName(self.odata_download_url, self.cdse_user, "LANDPATCH_CDSE_USER"),
+        }
+
+    @property
+    def has_account(self) -> bool:
+        """Whether credentials of any image source are set; where none are, the sources are the sandbox."""
+        return any(account.key is not None for account in self._accounts.values())
+
     @field_validator("store_endpoint", "store_url", "eo_endpoint")
     @classmethod
     def _give_scheme(cls, endpoint: str | None) -> str | None:
@@ -97,7 +139,7 @@ class Settings(BaseSettings):
         url = endpoint if "://" in endpoint else f"https://{endpoint}"
         return _checked_url(url)
 
-    @field_validator("odata_url")
+    @field_validator("odata_url", "cdse_token_url", "odata_download_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
         return _checked_url(url)

@@ -207,7 +207,7 @@ def connect(redis_client, monkeypatch):
     """A client of a server, and its governor, which records instead of sleeping."""
     # Of this module alone: the governor's own thread would never rest.
     restless = SimpleNamespace(**vars(time) | {"sleep": lambda _: None})
-    monkeypatch.setattr("landpatch.sources.eodata.time", restless)
+    monkeypatch.setattr("landpatch.sources.account.time", restless)
 
     def make(server):
         pauses = []

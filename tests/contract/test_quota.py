@@ -214,3 +214,22 @@ def test_what_is_kept_of_an_account_ends_with_it(govern, redis_client):
     govern().back_off(1)
     lasting = {key for key in redis_client.scan_iter("landpatch:quota:*") if redis_client.ttl(key) < 0}
     assert lasting <= {"landpatch:quota:{account}:volume"}
+
+
+def test_a_heavy_request_counts_for_several_and_passes_even_when_it_is_heavier_than_a_minute(govern):
+    governor = govern(quota=Quota(4, 10**6, 100, 10**12))
+    with governor.request(0, weight=300):
+        assert governor.left().requests == 0
+    assert waited_s(govern(quota=governor.quota)) > 50
+    other = govern("another", quota=governor.quota)
+    with other.request(0, weight=60):
+        assert other.left().requests == 40
+    with other.request(0, weight=40):
+        assert other.left().requests == 0
+
+
+def test_volume_that_nobody_knew_of_is_counted(govern):
+    governor = govern()
+    with governor.request(1000):
+        governor.count_volume(5000)
+    assert governor.left().bytes == 10**12 - 6000

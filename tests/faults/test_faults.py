@@ -31,7 +31,7 @@ from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
 from landpatch.sources.odata import find_scenes
 from tests.contract.conftest import free_port
-from tests.faults.conftest import FOLDER, PATCH, PRODUCT
+from tests.faults.conftest import ACCOUNT, FOLDER, PATCH, PRODUCT, SCENE
 from tests.faults.proxy import (
     Answer,
     Fault,
@@ -95,6 +95,21 @@ def read_band(world, endpoint, request_s):
     return eodata.read_range(BAND, 10, 2000) == world.files["B9"][10:2010]
 
 
+def get_token(world, endpoint, request_s):
+    return bool(world.open_download("ignored", endpoint, request_s)[1].get())
+
+
+def load_product(world, endpoint, request_s):
+    source, _ = world.open_download("ignored", endpoint, request_s)
+    return source.open_product(SCENE, 2**31).bands == world.files
+
+
+def read_part(world, endpoint, request_s):
+    source, _ = world.open_download("given", endpoint, request_s)
+    remote = source.open_product(SCENE, 2**31)
+    return remote.read(remote.files.bands["B9"], 10, 2000) == world.files["B9"][10:2010]
+
+
 def put_object(world, endpoint, request_s):
     world.open_store(*[endpoint] if endpoint else [], request_s=request_s).put("put/a", OBJECT)
     return world.open_store().get("put/a") == OBJECT
@@ -118,23 +133,28 @@ CLIENTS = {
     "label limits": Client(get_limits, r"GET .*f=json"),
     "EO listing": Client(list_product, "GET /eodata.*list-type"),
     "EO band": Client(read_band, "GET /eodata/.*B09"),
+    "token": Client(get_token, "POST /auth/"),
+    "ZIP": Client(load_product, r"GET /odata/v1/Products\("),
+    "ZIP part": Client(read_part, r"GET /odata/v1/Products\("),
     "put": Client(put_object, "PUT /bucket/put/a"),
     "get": Client(get_object, "GET /bucket/got/a"),
     "list": Client(list_objects, r"GET /bucket\?.*listed"),
 }
 RIGHT = {
     "catalogue": 2, "boundaries": "Paris", "labels": (250, 250), "label limits": 4100, "EO listing": 13,
-    "EO band": True, "put": True, "get": True, "list": [len(OBJECT)],
+    "EO band": True, "token": True, "ZIP": True, "ZIP part": True, "put": True, "get": True,
+    "list": [len(OBJECT)],
 }  # fmt: skip
 SERVICES = ("catalogue", "boundaries", "labels", "label limits")
 EO = ("EO listing", "EO band")
+ZIP = ("token", "ZIP", "ZIP part")
 STORE = ("put", "get", "list")
 
 
 def expect(default=None, **by_client) -> dict[str, type[LandpatchError]]:
     """What each client has to raise; keys with underscores for blanks, groups in capitals."""
     expected = dict.fromkeys(CLIENTS, default) if default else {}
-    groups = {"SERVICES": SERVICES, "EO": EO, "STORE": STORE}
+    groups = {"SERVICES": SERVICES, "EO": EO, "ZIP_ALL": ZIP, "STORE": STORE}
     for key, error in by_client.items():
         for client in groups.get(key, (key.replace("_", " "),)):
             expected[client] = error
@@ -143,7 +163,11 @@ def expect(default=None, **by_client) -> dict[str, type[LandpatchError]]:
 
 WAIT = expect(TransientError, STORE=InfrastructureError)
 REFUSED = expect(
-    PermanentError, label_limits=ConfigurationError, EO=ConfigurationError, STORE=ConfigurationError
+    PermanentError,
+    label_limits=ConfigurationError,
+    EO=ConfigurationError,
+    ZIP_ALL=ConfigurationError,
+    STORE=ConfigurationError,
 )
 HTML = b"<html><body><p>We are back soon.</p></body></html>"
 JSON = b'{"error": {"code": 401, "message": "sign in"}}'
@@ -194,10 +218,16 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
     "reset before the answer": (resets, WAIT),
     "reset in the middle": (breaks_off(0.5, "reset"), WAIT | {"put": None}),
     "body cut short": (breaks_off(0.5, "close"), WAIT | {"put": None}),
-    "a length too long": (announces(7), WAIT | dict.fromkeys((*EO, "put", "list"))),
+    "a length too long": (announces(7), WAIT | dict.fromkeys((*EO, "ZIP part", "put", "list"))),
     "a length too short": (
         announces(-20),
-        expect(PermanentError, label_limits=ConfigurationError, EO=TransientError, STORE=InfrastructureError)
+        expect(
+            PermanentError,
+            label_limits=ConfigurationError,
+            EO=TransientError,
+            ZIP_ALL=TransientError,
+            STORE=InfrastructureError,
+        )
         | {"put": None},
     ),
     "401": (says(401, HTML), REFUSED),
@@ -205,7 +235,13 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
     "403 as S3 says it": (says(403, DENIED), dict.fromkeys((*EO, *STORE), ConfigurationError)),
     "404": (
         says(404, HTML),
-        expect(AbsentError, label_limits=ConfigurationError, EO=PermanentError, STORE=InfrastructureError),
+        expect(
+            AbsentError,
+            label_limits=ConfigurationError,
+            EO=PermanentError,
+            token=ConfigurationError,
+            STORE=InfrastructureError,
+        ),
     ),
     "404 as S3 says it": (says(404, NO_BUCKET), dict.fromkeys((*EO, *STORE), ConfigurationError)),
     "429 with Retry-After": (says(429, HTML, Retry_After="1"), WAIT),
@@ -217,11 +253,23 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
     "507": (says(507), {client: WAIT[client] for client in (*EO, *STORE)}),
     "HTML with status 200": (
         says(200, HTML),
-        expect(PermanentError, label_limits=ConfigurationError, EO=TransientError, STORE=InfrastructureError),
+        expect(
+            PermanentError,
+            label_limits=ConfigurationError,
+            EO=TransientError,
+            ZIP_ALL=TransientError,
+            STORE=InfrastructureError,
+        ),
     ),
     "JSON with status 200": (
         says(200, JSON),
-        expect(PermanentError, label_limits=ConfigurationError, EO=TransientError, STORE=InfrastructureError),
+        expect(
+            PermanentError,
+            label_limits=ConfigurationError,
+            EO=TransientError,
+            ZIP_ALL=TransientError,
+            STORE=InfrastructureError,
+        ),
     ),
 }
 """What a network or any server may do; None: the client need not notice, as all of the answer is there."""
@@ -310,7 +358,9 @@ class World:
     public: object
     eo: object
     destination: object
+    downloads: dict
     open_eodata: Callable
+    open_download: Callable
     open_store: Callable
     files: dict[str, bytes]
 
@@ -318,12 +368,14 @@ class World:
         """The proxy that a client's requests go through."""
         if client in SERVICES:
             return self.public
+        if client in ZIP:
+            return self.downloads["given" if client == "ZIP part" else "ignored"]
         return self.eo.proxy if client in EO else self.destination.proxy
 
 
 @pytest.fixture
-def world(public, eo, destination, open_eodata, open_store, files) -> World:
-    return World(public, eo, destination, open_eodata, open_store, files)
+def world(public, eo, destination, downloads, open_eodata, open_download, open_store, files) -> World:
+    return World(public, eo, destination, downloads, open_eodata, open_download, open_store, files)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -342,7 +394,8 @@ def test_a_fault_ends_in_its_class(world, client, fault, error, reason):
     assert time.monotonic() - begin < 15
     if error in {TransientError, PermanentError}:
         assert not isinstance(raised.value, ConfigurationError | InfrastructureError)
-    assert world.destination.server.secret.get_secret_value() not in str(raised.value)
+    for secret in (world.destination.server.secret.get_secret_value(), *ACCOUNT.values()):
+        assert secret not in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -359,7 +412,7 @@ def test_an_answer_that_drips_for_ever_ends_when_its_time_is_over(world, client,
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_port_that_nobody_listens_on_is_a_fault_that_may_pass(world, client):
-    error = InfrastructureError if client in (*EO, *STORE) else TransientError
+    error = TransientError if client in SERVICES else InfrastructureError
     with pytest.raises(error, match="cannot be reached"):
         CLIENTS[client].ask(world, f"http://127.0.0.1:{free_port()}", 20)
 

@@ -39,6 +39,9 @@ def test_a_wrong_request_gets_one_line_and_exit_code_2(stack, untouched, argumen
     assert run.stdout == ""
 
 
+ZIP = {"LANDPATCH_IMAGE_SOURCE": "odata-zip"}
+
+
 @pytest.mark.parametrize(
     ("wrong", "says", "code"),
     [
@@ -46,6 +49,10 @@ def test_a_wrong_request_gets_one_line_and_exit_code_2(stack, untouched, argumen
         ({"AWS_SECRET_ACCESS_KEY": "canary-secret"}, "refuses the credentials", 2),
         ({"AWS_ACCESS_KEY_ID": ""}, "no credentials for the destination store", 2),
         ({"EO_S3_SECRET_ACCESS_KEY": "canary-secret"}, "EO data store", 2),
+        ({"LANDPATCH_IMAGE_SOURCE": "carrier-pigeon"}, "LANDPATCH_IMAGE_SOURCE", 2),
+        (ZIP | {"LANDPATCH_CDSE_PASSWORD": "canary-secret"}, "check LANDPATCH_CDSE_USER and", 2),
+        (ZIP | {"LANDPATCH_CDSE_PASSWORD": ""}, "set LANDPATCH_CDSE_USER and LANDPATCH_CDSE_PASSWORD", 2),
+        (ZIP | {"LANDPATCH_CDSE_TOKEN_URL": "http://127.0.0.1:1/token"}, "token service", 1),
         ({"LANDPATCH_REDIS_URL": "redis://:canary-secret@127.0.0.1:1/0"}, "Redis", 1),
         ({"AWS_S3_ENDPOINT": "http://127.0.0.1:1"}, "cannot be reached", 1),
         ({"LANDPATCH_ODATA_URL": "http://127.0.0.1:1/odata"}, "catalogue", 1),

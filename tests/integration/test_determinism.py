@@ -62,10 +62,13 @@ class Fleet:
 
 
 @contextmanager
-def fleet(stack: Stack, database: int, processes: int, threads: int, turned: bool) -> Iterator[Fleet]:
-    """Start workers; the image workers get their messages in another order when `turned`."""
+def fleet(
+    stack: Stack, database: int, processes: int, threads: int, turned: bool = False, **given: str
+) -> Iterator[Fleet]:
+    """Start workers; the image workers get their messages in another order when `turned`. given: settings."""
     prefix = f"fleet{database}"
-    settings = stack.settings() | RULES | {"LANDPATCH_PREFIX": prefix, "LANDPATCH_THREADS": str(threads)}
+    settings = stack.settings() | RULES | given
+    settings |= {"LANDPATCH_PREFIX": prefix, "LANDPATCH_THREADS": str(threads)}
     settings["LANDPATCH_REDIS_URL"] = settings["LANDPATCH_REDIS_URL"].removesuffix("/0") + f"/{database}"
     environment = clean_environment(**settings, LANDPATCH_STATE_DIR=str(stack.state))
     workers = []
@@ -146,6 +149,16 @@ def test_one_worker_and_many_in_another_order_write_the_same_bytes(builds, compo
     assert len(one["products"]) >= 3
     assert one["products"] == other["products"]
     assert (one["complete"], one["partial"]) == (other["complete"], other["partial"])
+
+
+def test_whole_products_as_zip_give_the_same_bytes(stack, builds):
+    one, alone = builds["best"][0]
+    with fleet(stack, 3, processes=2, threads=2, LANDPATCH_IMAGE_SOURCE="odata-zip") as workers:
+        other, as_zip = workers.build("best")
+    assert alone.keys() == as_zip.keys()
+    assert [name for name in alone if alone[name] != as_zip[name]] == []
+    assert one["products"] == other["products"]
+    assert one["bytes_downloaded"] < other["bytes_downloaded"]
 
 
 def test_the_median_is_another_image_of_the_same_patches(builds):

@@ -106,3 +106,14 @@ def test_the_time_is_that_of_the_tightest_bound(made, cores, bound_s):
 
 def test_the_quota_is_told_in_days():
     assert Forecast(bytes=4 * 10**11).quota_days(QUOTA) == pytest.approx(1)
+
+
+def test_a_source_of_whole_products_moves_all_of_them_in_one_request_each():
+    scenes = [replace(scene("whole", 0), size=10**9), scene("other", 0, day=2)]
+    coverage = measure_coverage(PATCHES, scenes)
+    parts, wholes = (forecast_images(coverage, NAMES[:1], 6, whole=whole) for whole in (False, True))
+    assert (wholes.bytes, wholes.requests, wholes.tasks) == (10**9, 1, 1)
+    assert parts.bytes < 10**8
+    assert wholes.cpu_s == parts.cpu_s
+    unknown = forecast_images(measure_coverage(PATCHES, scenes[1:]), NAMES[:1], 6, whole=True)
+    assert unknown.bytes == PRODUCT_BYTES

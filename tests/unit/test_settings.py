@@ -54,7 +54,14 @@ def test_an_endpoint_without_a_scheme_is_https(monkeypatch, variable, field, giv
     assert getattr(load_settings(), field) == understood
 
 
-URLS = ["AWS_S3_ENDPOINT", "LANDPATCH_EO_S3_ENDPOINT", "LANDPATCH_STORE_URL", "LANDPATCH_ODATA_URL"]
+URLS = [
+    "AWS_S3_ENDPOINT",
+    "LANDPATCH_EO_S3_ENDPOINT",
+    "LANDPATCH_STORE_URL",
+    "LANDPATCH_ODATA_URL",
+    "LANDPATCH_CDSE_TOKEN_URL",
+    "LANDPATCH_ODATA_DOWNLOAD_URL",
+]
 
 
 @pytest.mark.parametrize("variable", [*URLS, "LANDPATCH_CLCPLUS_URL"])
@@ -116,6 +123,8 @@ SECRETS = [
     "EO_S3_ACCESS_KEY_ID",
     "EO_S3_SECRET_ACCESS_KEY",
     "LANDPATCH_REDIS_URL",
+    "LANDPATCH_CDSE_USER",
+    "LANDPATCH_CDSE_PASSWORD",
 ]
 
 
@@ -128,12 +137,35 @@ def test_secrets_show_nowhere(monkeypatch):
         assert SECRET not in text
 
 
-@pytest.mark.parametrize("variable", ["LANDPATCH_BUCKET", "LANDPATCH_PREFIX", "LANDPATCH_SOURCE"])
+@pytest.mark.parametrize(
+    "variable", ["LANDPATCH_BUCKET", "LANDPATCH_PREFIX", "LANDPATCH_SOURCE", "LANDPATCH_IMAGE_SOURCE"]
+)
 def test_a_wrong_value_is_not_repeated_as_it_may_be_a_secret_in_the_wrong_place(monkeypatch, variable):
     monkeypatch.setenv(variable, f"{SECRET}!/../")
     with pytest.raises(ConfigurationError, match=f"^wrong setting: {variable}: ") as refused:
         load_settings()
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "source", "key"),
+    [
+        ({}, "eodata", None),
+        ({"EO_S3_ACCESS_KEY_ID": "a"}, "eodata", "a"),
+        ({"EO_S3_ACCESS_KEY_ID": "a"}, "odata-zip", None),
+        ({"EO_S3_ACCESS_KEY_ID": "a", "LANDPATCH_CDSE_USER": "b"}, "odata-zip", "b"),
+        ({"LANDPATCH_CDSE_USER": "b"}, "eodata", None),
+    ],
+)
+def test_the_account_is_that_of_the_image_source_and_any_says_that_the_real_services_are_meant(
+    monkeypatch, given, source, key
+):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LANDPATCH_IMAGE_SOURCE", source)
+    settings = load_settings()
+    assert settings.has_account == bool(given)
+    assert (settings.account.key.get_secret_value() if settings.account.key else None) == key
 
 
 def test_every_mistake_is_named_in_one_line(monkeypatch):

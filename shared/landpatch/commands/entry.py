@@ -40,14 +40,14 @@ def one_line(command: Callable[P, None]) -> Callable[P, None]:
 def open_settings() -> Settings:
     """The settings, with the embedded stack standing in for whatever is not set."""
     settings = load_settings()
-    if settings.redis_url and settings.store_endpoint and settings.eo_access_key:
+    if settings.redis_url and settings.store_endpoint and settings.has_account:
         return settings
     try:
         from services.stack import start_for  # noqa: PLC0415  # only a checkout has it
     except ImportError:
         raise ConfigurationError(
             "the embedded stack needs a checkout of the project; or set LANDPATCH_REDIS_URL, "
-            "AWS_S3_ENDPOINT and the EO_S3_… credentials (see .env.example)"
+            "AWS_S3_ENDPOINT and the credentials of the image source (see .env.example)"
         ) from None
     return start_for(settings)
 

@@ -1,16 +1,18 @@
 """One way to ask an HTTP service: time-outs, bounded answers, errors in our terms."""
 
-from typing import Any
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.util.retry import Retry
 
 from landpatch import __version__
 from landpatch.deadline import time_pools
-from landpatch.errors import AbsentError, OverloadedError, PermanentError, TransientError
+from landpatch.errors import AbsentError, OverloadedError, PermanentError, RefusedError, TransientError
 
 TIMEOUT_S = (10, 120)
 """Seconds to connect, seconds between bytes."""
@@ -22,6 +24,7 @@ _ENCODINGS = {"", "identity", "gzip", "deflate"}
 """Of a body; several on top of each other would unpack to any size."""
 _TRANSIENT = {408, 429, 498, 500, 502, 503, 504}
 _OVERLOADED = {500, 502, 504}
+_REFUSED = {429, 498, 503}
 
 
 class _TimedAdapter(HTTPAdapter):
@@ -42,13 +45,15 @@ class _TimedAdapter(HTTPAdapter):
         return manager
 
 
-def make_session(retries: int = 4, request_s: float = REQUEST_S) -> requests.Session:
+def make_session(retries: int = 4, request_s: float = REQUEST_S, *, posts: bool = False) -> requests.Session:
     """A session that tries again a few times, honours Retry-After and says who asks.
 
-    request_s: seconds that one try may take, from its first byte to the answer's last.
+    request_s: seconds that one try may take, from its first byte to the answer's last. posts: a POST is tried
+    again as well, as one that changes nothing may be.
     """
     retry = Retry(
         total=retries,
+        allowed_methods=Retry.DEFAULT_ALLOWED_METHODS | ({"POST"} if posts else set()),
         read=min(retries, 1),  # what is slow once is slow again
         backoff_factor=0.5,
         backoff_jitter=0.5,
@@ -66,29 +71,60 @@ def make_session(retries: int = 4, request_s: float = REQUEST_S) -> requests.Ses
     return session
 
 
-def fetch(
-    session: requests.Session, url: str, params: dict[str, str] | None, what: str, max_bytes: int
-) -> bytes:
-    """GET a body of at most `max_bytes`.
+@contextmanager
+def opened(
+    session: requests.Session,
+    method: str,
+    url: str,
+    what: str,
+    accepted: Collection[int] = (200,),
+    unreachable: type[TransientError] = TransientError,
+    **request: Any,
+) -> Iterator[requests.Response]:
+    """An answer whose body is still to be read, within the context; its faults are errors of landpatch.
 
-    Raises TransientError when trying later may help (OverloadedError when asking for less may help
-    too), PermanentError when not; `what` names the
-    service for a person. Neither holds a query or a credential.
+    accepted: the statuses that are no refusal. unreachable: what is raised when there is no connection.
+    request: as of `requests`. Raises RefusedError when the service asks to wait, TransientError when trying
+    later may help (OverloadedError when asking for less may help too), PermanentError when not; `what` names
+    the service for a person. None holds a query or a credential.
     """
     try:
-        with session.get(url, params=params, timeout=TIMEOUT_S, stream=True) as answer:
-            _raise_refusal(answer, what)
-            announced = answer.headers.get("Content-Length", "")
-            encoding = _read_encoding(answer)
-            if encoding not in _ENCODINGS:
-                raise PermanentError(f"{what} sent a body encoded as {encoding[:100]!r}")
-            body = _read(answer, max_bytes)
+        with session.request(method, url, timeout=TIMEOUT_S, stream=True, **request) as answer:
+            if answer.status_code not in accepted:
+                _raise_refusal(answer, what)
+            yield answer
     except requests.RequestException as error:
-        raise TransientError(f"{what} cannot be reached: {type(error).__name__}") from error
+        failure = unreachable if _has_no_connection(error) else TransientError
+        raise failure(f"{what} cannot be reached: {type(error).__name__}") from error
     except (HTTPError, OSError) as error:
         raise TransientError(f"{what} broke off: {type(error).__name__}") from error
     except UnicodeError as error:
         raise PermanentError(f"{what} sent headers that cannot be read") from error
+
+
+def _has_no_connection(error: requests.RequestException) -> bool:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def fetch(
+    session: requests.Session, url: str, params: dict[str, str] | None, what: str, max_bytes: int
+) -> bytes:
+    """GET a body of at most `max_bytes`; errors as of `opened`."""
+    with opened(session, "GET", url, what, params=params) as answer:
+        return read_body(answer, what, max_bytes)
+
+
+def read_body(answer: requests.Response, what: str, max_bytes: int) -> bytes:
+    """A body of at most `max_bytes`, unpacked, and as long as it says.
+
+    Raises PermanentError for a body that is too long or packed in another way than was offered.
+    """
+    announced = answer.headers.get("Content-Length", "")
+    encoding = _read_encoding(answer)
+    if encoding not in _ENCODINGS:
+        raise PermanentError(f"{what} sent a body encoded as {encoding[:100]!r}")
+    body = _read(answer, max_bytes)
     if len(body) > max_bytes:
         raise PermanentError(f"{what} sent more than {max_bytes} bytes")
     if announced.isdecimal() and not encoding and int(announced) != len(body):
@@ -96,16 +132,18 @@ def fetch(
     return bytes(body)
 
 
-def _raise_refusal(answer: requests.Response, what: str) -> None:
-    """Raise what a status other than 200 means."""
+def _raise_refusal(answer: requests.Response, what: str) -> NoReturn:
+    """Raise what a status that was not accepted means."""
     status = answer.status_code
+    if status in _REFUSED:
+        wait = answer.headers.get("Retry-After", "")
+        raise RefusedError(f"{what} answered {status}", float(wait) if wait.isdecimal() else None)
     if status in _TRANSIENT:
         failure = OverloadedError if status in _OVERLOADED else TransientError
         raise failure(f"{what} answered {status}")
-    if status != 200:
-        begin = _read(answer, 200)[:200] if _read_encoding(answer) in _ENCODINGS else b""
-        refusal = AbsentError if status == 404 else PermanentError
-        raise refusal(f"{what} answered {status}: {bytes(begin)!r}")
+    begin = _read(answer, 200)[:200] if _read_encoding(answer) in _ENCODINGS else b""
+    refusal = AbsentError if status == 404 else PermanentError
+    raise refusal(f"{what} answered {status}: {bytes(begin)!r}")
 
 
 def _read_encoding(answer: requests.Response) -> str:

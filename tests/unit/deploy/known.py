@@ -31,17 +31,19 @@ MODULES = {f"services.{service}": queue for service, queue in WORKERS.items()}
 REDIS = {"LANDPATCH_REDIS_URL"}
 STORE = {"AWS_S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 ACCOUNT = {"EO_S3_ACCESS_KEY_ID", "EO_S3_SECRET_ACCESS_KEY"}
+CDSE = {"LANDPATCH_CDSE_USER", "LANDPATCH_CDSE_PASSWORD"}
 NEEDS = {
     "dispatcher": REDIS | STORE,
-    "image-worker": REDIS | STORE | ACCOUNT,
+    "image-worker": REDIS | STORE | ACCOUNT | CDSE,
     "label-worker": REDIS | STORE,
     "indexer": REDIS | STORE,
     "reconciler": REDIS,
-    "metrics": REDIS | {"EO_S3_ACCESS_KEY_ID"},
+    "metrics": REDIS | {"EO_S3_ACCESS_KEY_ID", "LANDPATCH_CDSE_USER"},
     "flower": REDIS | {"FLOWER_BASIC_AUTH"},
-    "submit": REDIS | STORE | ACCOUNT,
+    "submit": REDIS | STORE | ACCOUNT | CDSE,
     "store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "eo-store": ACCOUNT,
+    "sandbox": CDSE,
 }
 """What a service does not start without; it gets no other secret."""
 

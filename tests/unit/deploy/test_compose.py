@@ -128,6 +128,16 @@ def test_with_credentials_there_is_no_sandbox(checkout):
     assert not environment.keys() & {"LANDPATCH_SOURCE", "LANDPATCH_EO_S3_ENDPOINT", "LANDPATCH_ODATA_URL"}
 
 
+def test_with_a_user_of_the_download_there_is_no_sandbox(checkout):
+    given = {"LANDPATCH_CDSE_USER": "me@example.org", "LANDPATCH_CDSE_PASSWORD": "hidden"}
+    project = checkout.read(**given, LANDPATCH_IMAGE_SOURCE="odata-zip")
+    assert project["services"].keys() == ALWAYS | STORE
+    environment = project["services"]["image-worker"]["environment"]
+    assert environment.items() >= given.items()
+    assert not environment.keys() & {"LANDPATCH_SOURCE", "LANDPATCH_CDSE_TOKEN_URL", "EO_S3_ACCESS_KEY_ID"}
+    assert "LANDPATCH_CDSE_USER" not in project["services"]["dispatcher"]["environment"]
+
+
 def test_with_a_store_there_is_no_other(checkout):
     (checkout.folder / ".env").write_text(
         "# mine\nAWS_S3_ENDPOINT=s3.example.org\nAWS_ACCESS_KEY_ID = spaced\n"
@@ -213,7 +223,7 @@ def check_secrets(project: Project) -> list[str]:
         text
         for service in project["services"].values()
         for name, text in service.get("environment", {}).items()
-        if name in SECRETS - {"AWS_ACCESS_KEY_ID", "EO_S3_ACCESS_KEY_ID"}
+        if name in SECRETS - {"AWS_ACCESS_KEY_ID", "EO_S3_ACCESS_KEY_ID", "LANDPATCH_CDSE_USER"}
     }
     values |= {password for value in values for password in re.findall(r"[0-9a-f]{48}", value)}
     elsewhere = deepcopy(project)
