@@ -19,6 +19,7 @@ from landpatch.quota import read_quota
 from landpatch.settings import load_settings
 from landpatch.sources.clcplus import fetch_codes, read_limits
 from landpatch.sources.http import make_session
+from landpatch.sources.label_source import open_label_source
 from landpatch.storage import open_store
 from services.label_worker.pipeline import LabelWorker
 from services.sandbox.app import make_app
@@ -47,7 +48,7 @@ def labels() -> dict[str, Any]:
             fetch_codes(url, session, YEAR, bound_block(block))
         floor_s = time.monotonic() - begin
         ledger = open_ledger(settings)
-        worker = LabelWorker(settings, open_store(settings), ledger, session)
+        worker = LabelWorker(settings, open_store(settings), ledger, open_label_source(settings, session))
         request = RegionRequest(nuts=NUTS, year=YEAR, start="2021-05-01", end="2021-09-30")  # type: ignore[arg-type]
         run, _ = ledger.start(request)
         messages = [

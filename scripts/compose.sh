@@ -71,11 +71,16 @@ write_files() {
   # Read inside the container by another user; the folder above is closed to others.
   echo "requirepass $redis" >"$folder/redis_password"
   : >"$folder/redis_ca"
+  : >"$folder/label_classes"
   if [ -n "${given[LANDPATCH_REDIS_CA_FILE]:-}" ]; then
     cat "${given[LANDPATCH_REDIS_CA_FILE]}" >"$folder/redis_ca" || fail "LANDPATCH_REDIS_CA_FILE cannot be read" 2
     given[LANDPATCH_REDIS_CA_FILE]=/run/secrets/redis_ca
   fi
-  chmod 644 "$folder/redis_password" "$folder/redis_ca"
+  if [[ ${given[LANDPATCH_LABEL_CLASSES]:-\{} != \{* ]]; then
+    cat "${given[LANDPATCH_LABEL_CLASSES]}" >"$folder/label_classes" || fail "LANDPATCH_LABEL_CLASSES cannot be read" 2
+    given[LANDPATCH_LABEL_CLASSES]=/run/secrets/label_classes
+  fi
+  chmod 644 "$folder/redis_password" "$folder/redis_ca" "$folder/label_classes"
   : "${given[LANDPATCH_REDIS_URL]:=redis://:$redis@redis:6379/0}"
   : "${given[FLOWER_BASIC_AUTH]:=landpatch:$(secret flower)}"
   if [ -z "${given[AWS_S3_ENDPOINT]:-}" ]; then

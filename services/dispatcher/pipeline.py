@@ -39,8 +39,8 @@ from landpatch.messages import (
 )
 from landpatch.records import Outcome
 from landpatch.settings import Settings
-from landpatch.sources.clcplus import read_limits
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
+from landpatch.sources.label_source import open_label_source
 from landpatch.sources.odata import find_scenes, search_area
 from landpatch.storage import Store
 
@@ -63,11 +63,12 @@ class Dispatcher:
     """Plans regions. Holds no state of its own but the boundaries: all is in the ledger and in the store."""
 
     def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
-        """store: the destination. session: for the boundary service and the catalogue."""
+        """store: the destination. session: for the boundary service, the catalogue and the labels."""
         self.settings = settings
         self.store = store
         self.ledger = ledger
         self.session = session
+        self._labels = open_label_source(settings, session)
         self._boundaries: Boundaries | None = None
 
     def plan(self, message: PlanRegion) -> None:
@@ -119,7 +120,7 @@ class Dispatcher:
             for name, found in inventory.images_of(request.image_recipe(self.settings.source)).items()
             if name in names
         }
-        there = inventory.labels_of(request.label_year)
+        there = inventory.labels_of(request.label_year, self._labels.recipe)
         labels = {name: Outcome("complete") for name in there if name in names}
         if message.only_failed and (index := self.store.get(layout.patches)) is not None:
             for name, row in read_patches(index).items():
@@ -233,7 +234,7 @@ class Dispatcher:
     def _add_labels(self, request: RegionRequest, run: str, edition: int, patches: Sequence[Patch]) -> None:
         if not patches:
             return
-        limits = read_limits(self.settings.clcplus_url, self.session, edition)
+        limits = self._labels.limits(edition)
         blocks = lay_blocks(patches, limits.width, limits.height)
         messages = [
             FetchLabels(

@@ -55,6 +55,7 @@ class Forecast:
     requests: int = 0
     """To the image source."""
     label_requests: int = 0
+    """Windows of labels, each a request to the label service."""
     cpu_s: float = 0.0
     uncovered: int = 0
     """Patches that no product covers."""

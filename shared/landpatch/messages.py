@@ -38,7 +38,7 @@ SceneId = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{8,64}$")]
 Year = Annotated[int, Field(ge=2015, le=2100)]
 """Of images."""
 Edition = Annotated[int, Field(ge=2000, le=2100)]
-"""Of CLC+ Backbone."""
+"""Year of the labels."""
 PatchName = Annotated[str, StringConstraints(pattern=r"^-?\d{1,8}_-?\d{1,8}_\d{1,6}_\d{1,8}$")]
 
 
@@ -60,7 +60,7 @@ class RegionRequest(Message):
     nuts: Nuts3
     year: Year
     label_year: Edition | None = None
-    """Edition of CLC+ Backbone; None: images only."""
+    """Edition of the labels; None: images only."""
     max_cloud: float = Field(30.0, ge=0, le=100)
     """Percent of the whole product."""
     start: date

@@ -15,9 +15,9 @@ from landpatch.inventory import take_inventory
 from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.messages import RegionRequest
 from landpatch.settings import Settings
-from landpatch.sources.clcplus import USUAL_LIMITS
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
+from landpatch.sources.label_source import open_label_source
 from landpatch.sources.odata import find_scenes, search_area
 from landpatch.storage import Store
 
@@ -38,10 +38,11 @@ class Planner:
     """Forecasts regions from what the services and the store say now."""
 
     def __init__(self, settings: Settings, store: Store, session: requests.Session | None = None) -> None:
-        """store: the destination, which is only read."""
+        """store: the destination, which is only read. Raises ConfigurationError for a wrong class table."""
         self.settings = settings
         self.store = store
         self.session = session or make_session()
+        self._labels = open_label_source(settings, self.session)
         self._boundaries: Boundaries | None = None
 
     def regions(self) -> list[str]:
@@ -97,7 +98,7 @@ class Planner:
         patches = every if request.cover == "intersects" else lay_grid(boundary, request.cover)
         inventory = take_inventory(self.store, RegionLayout(self.settings.prefix, request.nuts, request.year))
         images = inventory.images_of(request.image_recipe(self.settings.source))
-        labels = inventory.labels_of(request.label_year)
+        labels = inventory.labels_of(request.label_year, self._labels.recipe)
         return _Region(
             request,
             every,
@@ -126,5 +127,6 @@ class Planner:
             # Whether the download gives parts of a product is only known when it is asked.
             whole = self.settings.image_source == "odata-zip"
             made = forecast_images(coverage, region.images, self.settings.max_products, whole=whole)
-        blocks = lay_blocks(region.labels, USUAL_LIMITS.width, USUAL_LIMITS.height)
+        limits = self._labels.usual_limits
+        blocks = lay_blocks(region.labels, limits.width, limits.height)
         return replace(made, patches=region.patches, labels=len(region.labels), label_requests=len(blocks))

@@ -19,6 +19,7 @@ def _available_cores() -> int:
 _HTTP_URL = TypeAdapter(HttpUrl)
 ImageSource = Literal["eodata", "odata-zip"]
 """The EO data store; whole products as ZIP."""
+_CLCPLUS, _RASTER = "clcplus", "raster:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class Settings(BaseSettings):
         "CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage",
         alias="LANDPATCH_CLCPLUS_URL",
     )
+    label_source: str = Field("clcplus", alias="LANDPATCH_LABEL_SOURCE", max_length=20_000)
+    """`clcplus`, or `raster:` and paths or addresses of GeoTIFFs, blanks between, the first choice first."""
+    label_classes: str | None = Field(None, alias="LANDPATCH_LABEL_CLASSES")
+    """Path of the class table of these rasters, or the table itself in braces."""
+    label_resampling: Literal["nearest", "majority"] = Field("nearest", alias="LANDPATCH_LABEL_RESAMPLING")
     nuts_url: str = Field(
         "https://gisco-services.ec.europa.eu/distribution/v2/nuts/geojson/"
         "NUTS_RG_01M_2021_3035_LEVL_3.geojson",
@@ -149,6 +155,29 @@ class Settings(BaseSettings):
     def _check_url_or_path(cls, url: str) -> str:
         return _checked_url(url) if url.startswith(("http://", "https://")) else url
 
+    @property
+    def label_rasters(self) -> tuple[str, ...]:
+        """Paths or addresses of the rasters that labels are from; empty for CLC+ Backbone."""
+        return tuple(self.label_source.removeprefix(_RASTER).split()) if self.label_source != _CLCPLUS else ()
+
+    @field_validator("label_source")
+    @classmethod
+    def _check_rasters(cls, source: str) -> str:
+        if source == _CLCPLUS:
+            return source
+        files = source.removeprefix(_RASTER).split()
+        if not source.startswith(_RASTER) or not files:
+            raise ValueError("is `clcplus`, or `raster:` with a path or an address of a GeoTIFF")
+        # A worker runs in another folder than the command line.
+        return _RASTER + " ".join(_checked_file(file) for file in files)
+
+    @field_validator("label_classes")
+    @classmethod
+    def _find_table(cls, table: str | None) -> str | None:
+        if table is None or table.lstrip().startswith("{"):
+            return table
+        return str(Path(table).resolve())
+
     @field_validator("redis_url")
     @classmethod
     def _always_verify(cls, url: SecretStr | None) -> SecretStr | None:
@@ -171,6 +200,16 @@ class Settings(BaseSettings):
             raise ValueError("has no {year} in it")
         _checked_url(url.replace("{year}", "2021"))
         return url
+
+
+def _checked_file(name: str) -> str:
+    """A path, made absolute, or an address."""
+    if "://" not in name:
+        return str(Path(name).resolve())
+    if not name.startswith(("http://", "https://")):
+        raise ValueError("may name files by path, or over http:// or https://")
+    _checked_url(name.replace("{year}", "2021"))
+    return name
 
 
 def _checked_url(url: str) -> str:

@@ -49,27 +49,32 @@ def _transformer(crs: str) -> Transformer:
     return Transformer.from_crs(CRS, crs, always_xy=True)
 
 
-@lru_cache(maxsize=1)
-def _interpolation() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Chebyshev nodes on [-1, 1] and the (pixel, node) matrix from nodes to pixel centres."""
+@lru_cache(maxsize=4)
+def _interpolation(parts: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Chebyshev nodes on [-1, 1] and the (point, node) matrix from nodes to the middles of the parts of each
+    pixel."""
     nodes = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
-    centres = (np.arange(PATCH_SIZE_PX) + 0.5) / PATCH_SIZE_PX * 2 - 1
+    count = PATCH_SIZE_PX * parts
+    centres = (np.arange(count) + 0.5) / count * 2 - 1
     vander = np.polynomial.chebyshev.chebvander
     matrix = np.linalg.solve(vander(nodes, _NODES - 1).T, vander(centres, _NODES - 1).T).T
     return nodes, np.asarray(matrix, dtype="float64")
 
 
-def project_patch(xmin: int, ymin: int, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def project_patch(
+    xmin: int, ymin: int, crs: str, parts: int = 1, rows: slice = slice(None)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the pixel centres of a patch lie in another CRS.
 
-    xmin, ymin: lower-left corner, metres, EPSG:3035. Returns x, y in `crs`, each (250, 250) float64,
-    row 0 in the north.
+    xmin, ymin: lower-left corner, metres, EPSG:3035. parts: in how many parts an axis each pixel is cut,
+    whose middles are taken. rows: of these points. Returns x, y in `crs`, each (250 parts, 250 parts) float64
+    or as many rows as were asked for, row 0 in the north.
     """
-    nodes, matrix = _interpolation()
+    nodes, matrix = _interpolation(parts)
     half = PATCH_SIZE_M / 2
     east, north = np.meshgrid(xmin + half + nodes * half, ymin + half - nodes * half)
     x, y = _transformer(crs).transform(east, north, errcheck=True)
-    return _spread(x, matrix), _spread(y, matrix)
+    return _spread(x, matrix, rows), _spread(y, matrix, rows)
 
 
 def project_corners(patches: Sequence[Patch], crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -82,9 +87,9 @@ def project_corners(patches: Sequence[Patch], crs: str) -> tuple[NDArray[np.floa
     return np.asarray(x), np.asarray(y)
 
 
-def _spread(nodes: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values at the nodes -> values at the pixel centres."""
-    spread: NDArray[np.float64] = matrix @ nodes @ matrix.T
+def _spread(nodes: NDArray[np.float64], matrix: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
+    """Values at the nodes -> values at the points of some rows."""
+    spread: NDArray[np.float64] = matrix[rows] @ nodes @ matrix.T
     return spread
 
 

@@ -40,6 +40,9 @@ def test_a_wrong_request_gets_one_line_and_exit_code_2(stack, untouched, argumen
 
 
 ZIP = {"LANDPATCH_IMAGE_SOURCE": "odata-zip"}
+RASTER = {"LANDPATCH_LABEL_SOURCE": "raster:/nowhere/map.tif"}
+TABLE = {"LANDPATCH_LABEL_CLASSES": "{10: 2}"}
+SIGNED = {"LANDPATCH_LABEL_SOURCE": "raster:http://127.0.0.1:1/map.tif?signature=canary-secret"}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,15 @@ ZIP = {"LANDPATCH_IMAGE_SOURCE": "odata-zip"}
         ({"LANDPATCH_NUTS_URL": "http://127.0.0.1:1/nuts.geojson"}, "boundary service", 1),
         ({"LANDPATCH_CLCPLUS_URL": "http://127.0.0.1:1/{year}/exportImage"}, "label service", 1),
         ({"AWS_S3_ENDPOINT": "ftp://x"}, "AWS_S3_ENDPOINT", 2),
+        ({"LANDPATCH_LABEL_SOURCE": "worldcover"}, "is `clcplus`, or `raster:` with a path", 2),
+        ({"LANDPATCH_LABEL_SOURCE": "raster:ftp://x/map.tif"}, "may name files by path, or over http", 2),
+        ({"LANDPATCH_LABEL_SOURCE": "raster:http://me:canary-secret@x/map.tif"}, "LABEL_SOURCE", 2),
+        ({"LANDPATCH_LABEL_RESAMPLING": "cubic"}, "LANDPATCH_LABEL_RESAMPLING", 2),
+        (RASTER, "needs a class table: set LANDPATCH_LABEL_CLASSES", 2),
+        (RASTER | {"LANDPATCH_LABEL_CLASSES": "/nowhere/classes.csv"}, "cannot be read: No such file", 2),
+        (RASTER | {"LANDPATCH_LABEL_CLASSES": "{10: 12}"}, "no class from 0 (none) to 11", 2),
+        (RASTER | TABLE, "the label raster (LANDPATCH_LABEL_SOURCE) map.tif is not there", 2),
+        (SIGNED | TABLE, "the label raster (LANDPATCH_LABEL_SOURCE) map.tif", 1),
     ],
 )
 def test_wrong_settings_get_one_line_without_the_secret(stack, untouched, wrong, says, code):

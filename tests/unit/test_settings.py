@@ -84,6 +84,41 @@ def test_what_is_no_http_address_is_refused_by_the_name_of_its_variable(monkeypa
         load_settings()
 
 
+def test_rasters_of_labels_are_named_by_path_or_address_the_first_choice_first(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LANDPATCH_LABEL_CLASSES", "classes.csv")
+    address = "https://example.org/map_{year}.tif?signature=x"
+    monkeypatch.setenv("LANDPATCH_LABEL_SOURCE", f"raster:city_{{year}}.tif  {address} /data/map.tif")
+    settings = load_settings()
+    assert settings.label_rasters == (f"{tmp_path}/city_{{year}}.tif", address, "/data/map.tif")
+    assert settings.label_classes == f"{tmp_path}/classes.csv"
+    monkeypatch.setenv("LANDPATCH_LABEL_CLASSES", "{10: 2}")
+    assert load_settings().label_classes == "{10: 2}"
+
+
+@pytest.mark.parametrize(
+    "source", ["", " ", "raster:", "raster: ", "raster", "clc", "CLCPLUS", "map.tif", "raster:s3://b/map.tif",
+               "raster:/vsicurl/http://x/a.tif ftp://x/a", "raster:http://", "raster:http://a:99999/b.tif"]
+)  # fmt: skip
+def test_what_is_no_source_of_labels_is_refused_in_one_line(monkeypatch, source):
+    monkeypatch.setenv("LANDPATCH_LABEL_SOURCE", source)
+    if not source:
+        assert load_settings().label_source == "clcplus"
+        return
+    with pytest.raises(ConfigurationError, match=r"^wrong setting: LANDPATCH_LABEL_SOURCE: ") as refused:
+        load_settings()
+    assert "\n" not in str(refused.value)
+
+
+def test_credentials_in_the_address_of_a_raster_are_refused_and_not_repeated(monkeypatch):
+    monkeypatch.setenv("LANDPATCH_LABEL_SOURCE", f"raster:https://me:{SECRET}@example.org/map.tif")
+    with pytest.raises(
+        ConfigurationError, match=r"^wrong setting: LANDPATCH_LABEL_SOURCE: .*credentials"
+    ) as no:
+        load_settings()
+    assert SECRET not in str(no.value)
+
+
 def test_the_label_service_has_to_have_a_place_for_the_year(monkeypatch):
     monkeypatch.setenv("LANDPATCH_CLCPLUS_URL", "https://example.org/CLC_2021/ImageServer/exportImage")
     with pytest.raises(ConfigurationError, match=r"LANDPATCH_CLCPLUS_URL: .*has no \{year\} in it"):

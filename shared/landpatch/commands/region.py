@@ -56,7 +56,7 @@ def region(
     """
     codes = read_codes(nuts, listed)
     everywhere = codes == [EVERYWHERE]
-    requests = [] if everywhere else [choices.ask(code) for code in codes]
+    requests = [] if everywhere else choices.ask(codes)
     settings = open_settings()
     if everywhere:
         requests = _ask_everywhere(settings, choices)
@@ -80,7 +80,7 @@ def region(
 def _ask_everywhere(settings: Settings, choices: Choices) -> list[RegionRequest]:
     if has_own_sandbox(settings):
         raise RequestError(NO_EUROPE)
-    return [choices.ask(code) for code in Planner(settings, open_store(settings)).regions()]
+    return choices.ask(Planner(settings, open_store(settings)).regions())
 
 
 def _queue(building: Building, requests: Sequence[RegionRequest], as_json: bool) -> None:

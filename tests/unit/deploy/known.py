@@ -24,7 +24,7 @@ NO_SETTINGS = {
     "RCLONE_CONFIG",  # rclone
     "FLOWER_BASIC_AUTH",  # Flower
 }
-FILES = {"LANDPATCH_REDIS_CA_FILE"}
+FILES = {"LANDPATCH_REDIS_CA_FILE", "LANDPATCH_LABEL_CLASSES"}
 """Settings that name a file of the container."""
 MODULES = {f"services.{service}": queue for service, queue in WORKERS.items()}
 """Queue of each module that is run by Celery."""
@@ -83,7 +83,8 @@ def check_command(service: str, words: list[str]) -> list[str]:
     main = importlib.util.find_spec(f"{module}.__main__" if _exists(f"{module}.__main__") else module)
     assert main is not None
     assert main.origin is not None
-    source = Path(main.origin).read_text()
+    files = [Path(main.origin), *Path(main.origin).parent.glob("commands/*.py")]
+    source = "".join(file.read_text() for file in files)
     options = [word for word in words[3:] if word.startswith("--")]
     return [f"{service}: {module} knows no {word}" for word in options if f'"{word}"' not in source]
 

@@ -204,8 +204,10 @@ def test_passwords_are_made_once_and_only_their_owner_reads_them(checkout):
     first = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.rglob("*"):
-        # Containers read these two as other users, below a folder that is closed to others.
-        assert path.name in {"redis_password", "redis_ca"} or not path.stat().st_mode & 0o077, path
+        # Containers read these as other users, below a folder that is closed to others.
+        assert (
+            path.name in {"redis_password", "redis_ca", "label_classes"} or not path.stat().st_mode & 0o077
+        ), path
     checkout.run("up")
     assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == first
 
@@ -464,6 +466,20 @@ def test_a_private_authority_of_redis_is_mounted(checkout):
     assert Path(project["secrets"]["redis_ca"]["file"]).read_text() == "-----BEGIN CERTIFICATE-----"
     absent = checkout.run("config", LANDPATCH_REDIS_CA_FILE=str(checkout.folder / "none.pem"))
     assert absent.returncode == 2
+
+
+def test_a_class_table_is_mounted_for_those_who_know_labels_and_one_in_braces_is_left_alone(checkout):
+    (checkout.folder / "classes.yaml").write_text("10: Trees\n")
+    project = checkout.read(LANDPATCH_LABEL_CLASSES=str(checkout.folder / "classes.yaml"))
+    for name in ("dispatcher", "label-worker", "indexer"):
+        service = project["services"][name]
+        assert service["environment"]["LANDPATCH_LABEL_CLASSES"] == "/run/secrets/label_classes"
+        assert "label_classes" in [secret["source"] for secret in service["secrets"]]
+    assert Path(project["secrets"]["label_classes"]["file"]).read_text() == "10: Trees\n"
+    project = checkout.read(LANDPATCH_LABEL_CLASSES="{10: 3, 80: 10}")
+    assert project["services"]["indexer"]["environment"]["LANDPATCH_LABEL_CLASSES"] == "{10: 3, 80: 10}"
+    assert Path(project["secrets"]["label_classes"]["file"]).read_text() == ""
+    assert checkout.run("config", LANDPATCH_LABEL_CLASSES="/nowhere/classes.yaml").returncode == 2
 
 
 def test_an_image_worker_has_the_memory_that_its_processes_may_use(whole):
