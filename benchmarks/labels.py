@@ -15,14 +15,14 @@ from landpatch.blocks import bound_block, lay_blocks
 from landpatch.grid import lay_grid
 from landpatch.ledger import open_ledger
 from landpatch.messages import FetchLabels, RegionRequest
-from landpatch.quota import read_quota
+from landpatch.quota import read_byte_quota, read_unit_quota
 from landpatch.settings import load_settings
 from landpatch.sources.clcplus import fetch_codes, read_limits
 from landpatch.sources.http import make_session
 from landpatch.sources.label_source import open_label_source
 from landpatch.storage import open_store
 from services.label_worker.pipeline import LabelWorker
-from services.sandbox.app import make_app
+from services.sandbox.app import Quotas, make_app
 from services.sandbox.identity import open_identity
 from services.sandbox.landscape import load_regions
 
@@ -79,7 +79,9 @@ def labels() -> dict[str, Any]:
 
 def _make_sandbox(root: Path) -> Starlette:
     settings = load_settings(None)
-    return make_app(root, open_identity(settings), read_quota(settings))
+    return make_app(
+        root, open_identity(settings), Quotas(read_byte_quota(settings), read_unit_quota(settings))
+    )
 
 
 def _start(server: uvicorn.Server) -> str:

@@ -91,7 +91,8 @@ write_files() {
     unset 'given[AWS_SESSION_TOKEN]'
     : "${given[LANDPATCH_STORE_URL]:=http://127.0.0.1:${LANDPATCH_FILES_PORT:-8080}}"
   fi
-  if [ -z "${given[EO_S3_ACCESS_KEY_ID]:-}${given[LANDPATCH_CDSE_USER]:-}" ]; then
+  local account=${given[EO_S3_ACCESS_KEY_ID]:-}${given[LANDPATCH_CDSE_USER]:-}
+  if [ -z "$account${given[LANDPATCH_SENTINELHUB_CLIENT_ID]:-}" ]; then
     profiles=${profiles:+$profiles,}sandbox
     given[LANDPATCH_SOURCE]=sandbox
     given[LANDPATCH_EO_S3_ENDPOINT]=http://eodata:9000
@@ -99,6 +100,9 @@ write_files() {
     given[EO_S3_SECRET_ACCESS_KEY]=$(secret eodata)
     given[LANDPATCH_CDSE_USER]=sandbox
     given[LANDPATCH_CDSE_PASSWORD]=$(secret eodata)
+    given[LANDPATCH_SENTINELHUB_CLIENT_ID]=sandbox
+    given[LANDPATCH_SENTINELHUB_CLIENT_SECRET]=$(secret eodata)
+    : "${given[LANDPATCH_SENTINELHUB_URL]:=$sandbox}"
     : "${given[LANDPATCH_CDSE_TOKEN_URL]:=$sandbox/auth/realms/CDSE/protocol/openid-connect/token}"
     : "${given[LANDPATCH_ODATA_DOWNLOAD_URL]:=$sandbox/odata/v1/Products}"
     : "${given[LANDPATCH_ODATA_URL]:=$sandbox/odata/v1/Products}"
@@ -109,12 +113,13 @@ write_files() {
   export COMPOSE_PROFILES=${given[COMPOSE_PROFILES]-$profiles}
   local secrets=(LANDPATCH_REDIS_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
     EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY LANDPATCH_CDSE_USER LANDPATCH_CDSE_PASSWORD
-    FLOWER_BASIC_AUTH COMPOSE_PROFILES) name
+    LANDPATCH_SENTINELHUB_CLIENT_ID LANDPATCH_SENTINELHUB_CLIENT_SECRET FLOWER_BASIC_AUTH COMPOSE_PROFILES) name
   write_env redis.env LANDPATCH_REDIS_URL
   write_env store.env AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
   write_env eodata.env EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY
   write_env cdse.env LANDPATCH_CDSE_USER LANDPATCH_CDSE_PASSWORD
-  write_env account.env EO_S3_ACCESS_KEY_ID LANDPATCH_CDSE_USER
+  write_env sentinelhub.env LANDPATCH_SENTINELHUB_CLIENT_ID LANDPATCH_SENTINELHUB_CLIENT_SECRET
+  write_env account.env EO_S3_ACCESS_KEY_ID LANDPATCH_CDSE_USER LANDPATCH_SENTINELHUB_CLIENT_ID
   write_env flower.env FLOWER_BASIC_AUTH
   local others=()
   for name in $(printf '%s\n' "${!given[@]}" | sort); do

@@ -42,6 +42,12 @@ items:
       LANDPATCH_CDSE_PASSWORD: $(random)
   - apiVersion: v1
     kind: Secret
+    metadata: {name: landpatch-sentinelhub, namespace: landpatch}
+    stringData:
+      LANDPATCH_SENTINELHUB_CLIENT_ID: sandbox
+      LANDPATCH_SENTINELHUB_CLIENT_SECRET: $(random)
+  - apiVersion: v1
+    kind: Secret
     metadata: {name: landpatch-flower, namespace: landpatch}
     stringData:
       FLOWER_BASIC_AUTH: landpatch:$(random)

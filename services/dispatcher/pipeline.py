@@ -39,9 +39,10 @@ from landpatch.messages import (
 )
 from landpatch.records import Outcome
 from landpatch.settings import Settings
+from landpatch.sources.catalogue import open_catalogue
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
 from landpatch.sources.label_source import open_label_source
-from landpatch.sources.odata import find_scenes, search_area
+from landpatch.sources.odata import search_area
 from landpatch.storage import Store
 
 SETTLE_BATCH = 64
@@ -68,6 +69,7 @@ class Dispatcher:
         self.store = store
         self.ledger = ledger
         self.session = session
+        self._catalogue = open_catalogue(settings, session)
         self._labels = open_label_source(settings, session)
         self._boundaries: Boundaries | None = None
 
@@ -115,9 +117,10 @@ class Dispatcher:
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         inventory = take_inventory(self.store, layout)
         complete = self.settings.is_complete
+        recipe = request.image_recipe(self.settings.source, self.settings.pixels)
         images = {
             name: Outcome("complete" if complete(found.valid_fraction, found.clear_fraction) else "partial")
-            for name, found in inventory.images_of(request.image_recipe(self.settings.source)).items()
+            for name, found in inventory.images_of(recipe).items()
             if name in names
         }
         there = inventory.labels_of(request.label_year, self._labels.recipe)
@@ -166,9 +169,7 @@ class Dispatcher:
 
     def _find_scenes(self, request: RegionRequest, run: str, patches: Sequence[Patch]) -> list[Scene]:
         area = search_area(patches)
-        findings = find_scenes(
-            self.settings.odata_url, self.session, area, request.start, request.end, request.max_cloud
-        )
+        findings = self._catalogue.find(area, request.start, request.end, request.max_cloud)
         scenes = drop_reprocessed(findings.scenes)
         self.ledger.note(
             request.key,
@@ -209,7 +210,7 @@ class Dispatcher:
             "nuts": request.nuts,
             "year": request.year,
             "round": number,
-            "recipe": request.image_recipe(self.settings.source),
+            "recipe": request.image_recipe(self.settings.source, self.settings.pixels),
             "composite": request.composite,
         }
         messages: list[ImageMessage] = []

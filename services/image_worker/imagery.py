@@ -11,11 +11,13 @@ from landpatch.settings import Settings
 from landpatch.sources.account import Traffic
 from landpatch.sources.imagery import open_product_source
 from landpatch.sources.product_files import ProductSource
+from landpatch.sources.sentinelhub import open_sentinel_hub
 from landpatch.transfer import Rates
 from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
 from services.image_worker.loader import Room
 from services.image_worker.memory import fit_threads
 from services.image_worker.product import open_product
+from services.image_worker.rendered import RenderedImagery
 from services.image_worker.turn import Turn
 
 T = TypeVar("T")
@@ -92,4 +94,8 @@ class ProductImagery:
 
 def open_imagery(settings: Settings) -> Imagery:
     """The imagery of the settings. Raises ConfigurationError when credentials are missing."""
+    if settings.pixels == "sentinelhub":
+        return RenderedImagery(
+            open_sentinel_hub(settings), settings.threads, settings.memory_bytes - FIXED_BYTES
+        )
     return ProductImagery(settings, open_product_source(settings))

@@ -60,7 +60,7 @@ class Indexer:
         inventory = take_inventory(self.store, layout)
         images = self.ledger.outcomes(request.key, "images")
         labels = self.ledger.outcomes(request.key, "labels")
-        recipe = request.image_recipe(self.settings.source)
+        recipe = request.image_recipe(self.settings.source, self.settings.pixels)
         return [
             self._row(
                 patch.name,

@@ -8,9 +8,9 @@ from typing import get_args
 import uvicorn
 
 from landpatch.errors import LandpatchError, RequestError
-from landpatch.quota import read_quota
+from landpatch.quota import read_byte_quota, read_unit_quota
 from landpatch.settings import load_settings
-from services.sandbox.app import make_app
+from services.sandbox.app import Quotas, make_app
 from services.sandbox.client import ask
 from services.sandbox.download import Parts
 from services.sandbox.gate import make_gate
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     """Run a command; its exit code."""
     options = _parse(arguments)
     if options.command == "gate":
-        gate = make_gate(options.upstream, read_quota(load_settings(None)))
+        gate = make_gate(options.upstream, read_byte_quota(load_settings(None)))
         uvicorn.run(gate, host=options.address, port=options.port, log_level="warning", access_log=False)
         return 0
     if options.command == "ask":
@@ -72,7 +72,8 @@ def main(arguments: list[str]) -> int:
         root.mkdir(parents=True, exist_ok=True)
         settings = load_settings(None)
         identity = open_identity(settings, options.token_seconds)
-        app = make_app(root, identity, read_quota(settings), options.parts)
+        quotas = Quotas(read_byte_quota(settings), read_unit_quota(settings))
+        app = make_app(root, identity, quotas, options.parts)
         uvicorn.run(app, host=options.address, port=options.port, log_level="warning")
         return 0
     try:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any
 
+from pydantic import SecretStr
+
 from landpatch.settings import Settings
 
 TOKEN_S = 600
@@ -30,6 +32,9 @@ class Identity:
 
     user: str
     password: str
+    client: str = ""
+    """Id of its OAuth client."""
+    client_secret: str = ""
     token_s: float = TOKEN_S
     _tokens: dict[str, float] = field(default_factory=dict)
     """When each ends."""
@@ -39,25 +44,23 @@ class Identity:
         """A token, as the endpoint answers it. Raises TokenError."""
         kind = form.get("grant_type", "")
         if kind == "password":
-            self._check(form.get("client_id", ""), PUBLIC_CLIENT, "invalid_client")
-            self._check_account(form.get("username", ""), form.get("password", ""))
+            if form.get("client_id") != PUBLIC_CLIENT:
+                raise TokenError(401, "invalid_client", "Invalid client or Invalid client credentials")
+            given = (form.get("username", ""), form.get("password", ""))
+            if not _is_same(given, (self.user, self.password)):
+                raise TokenError(401, "invalid_grant", "Invalid user credentials")
             return self._give(with_refresh=True)
         if kind == "refresh_token":
             ends = self._refreshing.pop(form.get("refresh_token", ""), 0.0)
             if ends <= time.monotonic():
                 raise TokenError(400, "invalid_grant", "Token is not active")
             return self._give(with_refresh=True)
+        if kind == "client_credentials":
+            given = (form.get("client_id", ""), form.get("client_secret", ""))
+            if not _is_same(given, (self.client, self.client_secret)):
+                raise TokenError(401, "invalid_client", "Invalid client or Invalid client credentials")
+            return self._give(with_refresh=False)
         raise TokenError(400, "unsupported_grant_type", "Unsupported grant_type")
-
-    def _check(self, given: str, known: str, error: str) -> None:
-        if not known or not compare_digest(given.encode(), known.encode()):
-            raise TokenError(401, error, "Invalid client or Invalid client credentials")
-
-    def _check_account(self, user: str, password: str) -> None:
-        known = self.user and self.password
-        right = compare_digest(user.encode(), self.user.encode())
-        if not known or not compare_digest(password.encode(), self.password.encode()) or not right:
-            raise TokenError(401, "invalid_grant", "Invalid user credentials")
 
     def _give(self, *, with_refresh: bool) -> dict[str, Any]:
         now = time.monotonic()
@@ -83,11 +86,22 @@ class Identity:
         return kind == "Bearer" and self._tokens.get(token, 0.0) > time.monotonic()
 
 
+def _is_same(given: tuple[str, str], known: tuple[str, str]) -> bool:
+    """Whether a pair is the account's; nobody has one where none is set."""
+    same = [compare_digest(one.encode(), other.encode()) for one, other in zip(given, known, strict=True)]
+    return all(known) and all(same)
+
+
 def open_identity(settings: Settings, token_s: float = TOKEN_S) -> Identity:
     """The account of the settings; nobody has one where none is set."""
-    secret = settings.cdse_password
     return Identity(
-        settings.cdse_user.get_secret_value() if settings.cdse_user else "",
-        secret.get_secret_value() if secret else "",
+        _reveal(settings.cdse_user),
+        _reveal(settings.cdse_password),
+        _reveal(settings.sentinelhub_client_id),
+        _reveal(settings.sentinelhub_client_secret),
         token_s,
     )
+
+
+def _reveal(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""

@@ -26,6 +26,7 @@ _SANDBOX_PATHS = {
     "LANDPATCH_NOMINATIM_URL": "/nominatim/search",
     "LANDPATCH_CDSE_TOKEN_URL": "/auth/realms/CDSE/protocol/openid-connect/token",
     "LANDPATCH_ODATA_DOWNLOAD_URL": "/odata/v1/Products",
+    "LANDPATCH_SENTINELHUB_URL": "",
 }
 
 
@@ -80,7 +81,12 @@ def make_environment(settings: Settings, access: Access, folders: Folders) -> di
 
 def _sandbox_account(access: Access) -> dict[str, str]:
     """The sandbox's one account, as those know it who ask for a token."""
-    return {"LANDPATCH_CDSE_USER": access.eo_key, "LANDPATCH_CDSE_PASSWORD": access.eo_secret}
+    return {
+        "LANDPATCH_CDSE_USER": access.eo_key,
+        "LANDPATCH_CDSE_PASSWORD": access.eo_secret,
+        "LANDPATCH_SENTINELHUB_CLIENT_ID": access.eo_key,
+        "LANDPATCH_SENTINELHUB_CLIENT_SECRET": access.eo_secret,
+    }
 
 
 def explicit_settings(settings: Settings) -> dict[str, str]:

@@ -16,12 +16,12 @@ from landpatch.ledger import Ledger, open_ledger
 from landpatch.messages import RegionRequest
 from landpatch.records import Progress
 from landpatch.settings import Settings
+from landpatch.sources.catalogue import open_catalogue
 from landpatch.sources.clcplus import EDITIONS
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
-from landpatch.sources.imagery import open_product_source
+from landpatch.sources.imagery import check_image_source
 from landpatch.sources.label_source import open_label_source
-from landpatch.sources.odata import check_catalogue
 from landpatch.storage import open_store
 
 FIRST_YEAR = 2015
@@ -103,14 +103,14 @@ def check_regions(
     store = open_store(settings)
     store.check()
     session = make_session()
-    labels = open_label_source(settings, session)
+    labels, catalogue = open_label_source(settings, session), open_catalogue(settings, session)
     year, label_year = requests[0].year, requests[0].label_year
     try:
-        open_product_source(settings).check()
+        check_image_source(settings)
         boundaries = fetch_boundaries(settings.nuts_url, session)
         for request in requests:
             pick_region(boundaries, request.nuts)
-        check_catalogue(settings.odata_url, session)
+        catalogue.check()
         if label_year is None:
             remarks.append(f"no CLC+ Backbone of {year} (there is {_name_years(EDITIONS)}): images only")
         else:

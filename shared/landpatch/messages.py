@@ -81,10 +81,14 @@ class RegionRequest(Message):
         """Names the region and year: `FR101/2021`."""
         return f"{self.nuts}/{self.year}"
 
-    def image_recipe(self, source: str) -> str:
-        """What an image depends on besides its patch; two images of one recipe can replace each other."""
+    def image_recipe(self, source: str, pixels: str = "products") -> str:
+        """What an image depends on besides its patch; two images of one recipe can replace each other.
+
+        source, pixels: as of `Settings`.
+        """
         choice = f"start={self.start};end={self.end};max_cloud={self.max_cloud:g}"
-        return f"source={source};{choice};composite={self.composite}"
+        recipe = f"source={source};{choice};composite={self.composite}"
+        return recipe if pixels == "products" else f"{recipe};pixels={pixels}"
 
 
 class PlanRegion(Message):

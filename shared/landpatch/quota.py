@@ -31,6 +31,9 @@ _LONGEST_WAIT_S = 1800
 EXHAUSTED_BYTES_PER_S = 1_000_000
 """On the one connection that is left when the volume of 30 days is used up."""
 
+UNLIMITED_BYTES_PER_S = 10**12
+"""Where a service counts something else."""
+
 _ACQUIRE = """
 local time = redis.call('TIME')
 local second = tonumber(time[1])
@@ -85,13 +88,32 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What a quota counts."""
+
+    minute: str
+    """What is counted in a minute, for a person."""
+    volume: str
+    """What is counted in 30 days, for a person."""
+    scale: int
+    """How much is counted for one `volume`."""
+
+
+BYTES = Measure("requests", "GB", 10**9)
+PROCESSING = Measure("processing units", "processing units", 1000)
+"""Of Sentinel Hub: thousandths are counted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """What an account may do."""
 
     connections: int
     connection_bytes_per_s: int
     requests_per_minute: int
-    bytes_per_30_days: int
+    volume_per_30_days: int
+    """Bytes, or what `measure` says."""
+    measure: Measure = BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +123,7 @@ class Left:
     connections: int
     requests: int
     """In this minute."""
-    bytes: int
+    volume: int
     """In these 30 days."""
     held_s: float
     """Seconds for which the account waits because the service asked it to."""
@@ -139,9 +161,9 @@ class Governor:
     def request(self, size: int, weight: int = 1) -> Iterator[float]:
         """Hold a connection for a request of so many bytes; wait for it as long as need be.
 
-        weight: for how many requests of a minute it counts. Yields the bytes a second that the connection
-        may take. Raises TransientError when half an hour of waiting was not enough, InfrastructureError when
-        Redis cannot be reached.
+        size: bytes, or what else the quota counts in 30 days. weight: for how many requests of a minute it
+        counts. Yields the bytes a second that the connection may take. Raises TransientError when half an
+        hour of waiting was not enough, InfrastructureError when Redis cannot be reached.
         """
         token = uuid.uuid4().hex
         exhausted = self._wait(token, size, weight)
@@ -172,12 +194,12 @@ class Governor:
                     self._renew(keys=self._keys[:1], args=[self._lease_ms, *held])
 
     def count_volume(self, size: int) -> None:
-        """Count bytes that nobody knew of when the request began."""
+        """Count bytes that nobody knew of when the request began, or what else the quota counts."""
         self._count(keys=self._keys[2:3], args=[size])
 
     def _wait(self, token: str, size: int, weight: int) -> bool:
         quota = self.quota
-        limits = (quota.connections, quota.requests_per_minute, quota.bytes_per_30_days)
+        limits = (quota.connections, quota.requests_per_minute, quota.volume_per_30_days)
         waited_s = 0.0
         while True:
             answer = self._acquire(keys=self._keys, args=[token, self._lease_ms, size, *limits, weight])
@@ -206,7 +228,7 @@ class Governor:
         return Left(
             connections=max(0, self.quota.connections - connections),
             requests=max(0, self.quota.requests_per_minute - requests),
-            bytes=max(0, self.quota.bytes_per_30_days - volume),
+            volume=max(0, self.quota.volume_per_30_days - volume),
             held_s=max(0, held) / 1000,
         )
 
@@ -217,12 +239,28 @@ def account_name(endpoint: str, access_key: str) -> str:
 
 
 def read_quota(settings: Settings) -> Quota:
-    """The quota of the settings."""
+    """The quota of the image source in the settings."""
+    return read_unit_quota(settings) if settings.pixels == "sentinelhub" else read_byte_quota(settings)
+
+
+def read_byte_quota(settings: Settings) -> Quota:
+    """The quota of the EO data store, and of downloads."""
     return Quota(
         settings.eo_connections,
         settings.eo_connection_bytes_per_s,
         settings.eo_requests_per_minute,
         settings.eo_bytes_per_30_days,
+    )
+
+
+def read_unit_quota(settings: Settings) -> Quota:
+    """The quota of Sentinel Hub."""
+    return Quota(
+        settings.eo_connections,
+        UNLIMITED_BYTES_PER_S,
+        settings.sentinelhub_units_per_minute,
+        settings.sentinelhub_units_per_30_days * PROCESSING.scale,
+        PROCESSING,
     )
 
 

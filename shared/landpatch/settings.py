@@ -17,8 +17,8 @@ def _available_cores() -> int:
 
 
 _HTTP_URL = TypeAdapter(HttpUrl)
-ImageSource = Literal["eodata", "odata-zip"]
-"""The EO data store; whole products as ZIP."""
+ImageSource = Literal["eodata", "odata-zip", "sentinelhub"]
+"""The EO data store; whole products as ZIP; rendered by Sentinel Hub."""
 _CLCPLUS, _RASTER = "clcplus", "raster:"
 
 
@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     odata_download_url: str = Field(
         "https://zipper.dataspace.copernicus.eu/odata/v1/Products", alias="LANDPATCH_ODATA_DOWNLOAD_URL"
     )
+    sentinelhub_url: str = Field("https://sh.dataspace.copernicus.eu", alias="LANDPATCH_SENTINELHUB_URL")
+    sentinelhub_client_id: SecretStr | None = Field(None, alias="LANDPATCH_SENTINELHUB_CLIENT_ID")
+    sentinelhub_client_secret: SecretStr | None = Field(None, alias="LANDPATCH_SENTINELHUB_CLIENT_SECRET")
+    # What a general user has there; a request counts for its processing units, and at least for one.
+    sentinelhub_units_per_minute: int = Field(300, alias="LANDPATCH_SENTINELHUB_UNITS_PER_MINUTE", ge=1)
+    sentinelhub_units_per_30_days: int = Field(10_000, alias="LANDPATCH_SENTINELHUB_UNITS_PER_30_DAYS", ge=1)
 
     odata_url: str = Field(
         "https://catalogue.dataspace.copernicus.eu/odata/v1/Products", alias="LANDPATCH_ODATA_URL"
@@ -130,7 +136,15 @@ class Settings(BaseSettings):
         return {
             "eodata": AccountName(self.eo_endpoint, self.eo_access_key, "EO_S3_ACCESS_KEY_ID"),
             "odata-zip": AccountName(self.odata_download_url, self.cdse_user, "LANDPATCH_CDSE_USER"),
+            "sentinelhub": AccountName(
+                self.sentinelhub_url, self.sentinelhub_client_id, "LANDPATCH_SENTINELHUB_CLIENT_ID"
+            ),
         }
+
+    @property
+    def pixels(self) -> Literal["products", "sentinelhub"]:
+        """How pixels are made: by our own warp out of products, or by Sentinel Hub."""
+        return "sentinelhub" if self.image_source == "sentinelhub" else "products"
 
     @property
     def has_account(self) -> bool:
@@ -145,7 +159,7 @@ class Settings(BaseSettings):
         url = endpoint if "://" in endpoint else f"https://{endpoint}"
         return _checked_url(url)
 
-    @field_validator("odata_url", "cdse_token_url", "odata_download_url")
+    @field_validator("odata_url", "cdse_token_url", "odata_download_url", "sentinelhub_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
         return _checked_url(url)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from shapely.geometry import box, mapping
 
 from landpatch.grid import Patch
 from landpatch.messages import SceneRef
@@ -20,7 +21,8 @@ from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData
 from landpatch.sources.http import make_session
 from landpatch.sources.odata_zip import ODataZip
-from landpatch.sources.tokens import Tokens, open_password_tokens
+from landpatch.sources.sentinelhub import SentinelHub
+from landpatch.sources.tokens import Tokens, open_client_tokens, open_password_tokens
 from landpatch.storage import S3Store, make_s3_client
 from services.sandbox.catalogue import Entry, describe_product, write_entry
 from services.sandbox.scenes import load_tiles, plan_scenes
@@ -36,17 +38,19 @@ SCENE = SceneRef(
     id="00000000-0000-0000-0000-000000000001",
     name=PRODUCT,
     s3_path=FOLDER,
-    sensed=datetime(2023, 6, 1, tzinfo=UTC),
+    sensed=datetime(2023, 6, 1, 10, 50, 31, tzinfo=UTC),
     baseline=(5, 10),
 )
 PATCH = Patch(0, *CITIES["Paris"][1:], 0)
 QUOTA = Quota(
-    connections=4, connection_bytes_per_s=10**9, requests_per_minute=10**6, bytes_per_30_days=10**15
+    connections=4, connection_bytes_per_s=10**9, requests_per_minute=10**6, volume_per_30_days=10**15
 )
 GENEROUS = {
     "LANDPATCH_EO_CONNECTIONS": "1000",
     "LANDPATCH_EO_CONNECTION_BYTES_PER_S": str(10**9),
     "LANDPATCH_EO_REQUESTS_PER_MINUTE": str(10**6),
+    "LANDPATCH_SENTINELHUB_UNITS_PER_MINUTE": str(10**6),
+    "LANDPATCH_SENTINELHUB_UNITS_PER_30_DAYS": str(10**9),
 }
 """What a server grants that is not asked about its quota."""
 
@@ -86,7 +90,12 @@ def product_root(tmp_path_factory: pytest.TempPathFactory, data: Path, files: di
         (images / f"T31UDQ_20230601T105031_{label}_{size_of[band]}m.jp2").write_bytes(content)
     genuine = data / "sentinel2/S2A_MSIL2A_20230625T234621_N0509_R073_T01WCP_20230626T022157.SAFE"
     (safe / "MTD_MSIL2A.xml").write_bytes((genuine / "MTD_MSIL2A.xml").read_bytes())
-    entry = {"Id": SCENE.id, "Name": PRODUCT, "S3Path": f"/eodata/{FOLDER}", "Online": True}
+    entry = {
+        "Id": SCENE.id, "Name": PRODUCT, "S3Path": f"/eodata/{FOLDER}", "Online": True,
+        "ContentDate": {"Start": "2023-06-01T10:50:31.024Z"},
+        "Attributes": [{"Name": "cloudCover", "Value": 3.5}],
+        "GeoFootprint": mapping(box(1.6, 48.6, 3.2, 49.7)),
+    }  # fmt: skip
     write_entry(root, Entry(entry, frozenset()))
     return root
 
@@ -98,14 +107,20 @@ def eo(product_root: Path) -> Iterator[Faulty]:
         yield Faulty(server, proxy)
 
 
-ACCOUNT = {"LANDPATCH_CDSE_USER": "me@example.org", "LANDPATCH_CDSE_PASSWORD": "s3cr3t-of-the-user"}
-"""Of the download."""
+ACCOUNT = {
+    "LANDPATCH_CDSE_USER": "me@example.org",
+    "LANDPATCH_CDSE_PASSWORD": "s3cr3t-of-the-user",
+    "LANDPATCH_SENTINELHUB_CLIENT_ID": "sh-00000000",
+    "LANDPATCH_SENTINELHUB_CLIENT_SECRET": "s3cr3t-of-the-client",
+}
+"""Of the download, and of Sentinel Hub."""
 TOKEN_PATH = "/auth/realms/CDSE/protocol/openid-connect/token"
 
 
 @pytest.fixture(scope="session")
 def downloads(product_root: Path) -> Iterator[dict[str, Proxy]]:
-    """The download of that product, behind proxies: one that gives parts of it, one that does not."""
+    """The download of that product, and Sentinel Hub, behind proxies: where parts of it are given, and where
+    not."""
     with ExitStack() as running_servers:
         proxies = {}
         for parts in ("ignored", "given"):
@@ -126,6 +141,21 @@ def open_download(downloads: dict[str, Proxy], redis_client):
         settings = Settings(_env_file=None, LANDPATCH_CDSE_TOKEN_URL=base + TOKEN_PATH, **ACCOUNT)
         tokens = open_password_tokens(settings, make_session(1, request_s, posts=True))
         return ODataZip(f"{base}/odata/v1/Products", tokens, _governor(redis_client), request_s), tokens
+
+    return make
+
+
+@pytest.fixture
+def open_hub(downloads: dict[str, Proxy], redis_client):
+    """Makes clients of Sentinel Hub, through a proxy or of another endpoint."""
+
+    def make(
+        endpoint: str | None = None, request_s: float = 20, governor: Governor | None = None
+    ) -> SentinelHub:
+        base = endpoint or downloads["ignored"].url
+        settings = Settings(_env_file=None, LANDPATCH_CDSE_TOKEN_URL=base + TOKEN_PATH, **ACCOUNT)
+        tokens = open_client_tokens(settings, make_session(1, request_s, posts=True))
+        return SentinelHub(base, tokens, governor or _governor(redis_client), request_s)
 
     return make
 

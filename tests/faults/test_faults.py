@@ -30,6 +30,8 @@ from landpatch.sources.eodata import MAX_PAGES
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
 from landpatch.sources.odata import find_scenes
+from landpatch.sources.product_files import LoadedFiles
+from landpatch.sources.stac import SentinelHubCatalogue
 from tests.contract.conftest import free_port
 from tests.faults.conftest import ACCOUNT, FOLDER, PATCH, PRODUCT, SCENE
 from tests.faults.proxy import (
@@ -107,7 +109,19 @@ def load_product(world, endpoint, request_s):
 def read_part(world, endpoint, request_s):
     source, _ = world.open_download("given", endpoint, request_s)
     remote = source.open_product(SCENE, 2**31)
+    if isinstance(remote, LoadedFiles):  # as services say that give no parts; then the whole is asked for
+        return remote.bands == world.files
     return remote.read(remote.files.bands["B9"], 10, 2000) == world.files["B9"][10:2010]
+
+
+def search_hub(world, endpoint, request_s):
+    catalogue = SentinelHubCatalogue(world.open_hub(endpoint, request_s))
+    days = (date(2023, 1, 1), date(2023, 12, 31))
+    return len(catalogue.find(box(2.2, 48.8, 2.4, 48.9), *days, 100).scenes)
+
+
+def render_patch(world, endpoint, request_s):
+    return world.open_hub(endpoint, request_s).render(SCENE, PATCH.bounds).numbers.all()
 
 
 def put_object(world, endpoint, request_s):
@@ -136,25 +150,28 @@ CLIENTS = {
     "token": Client(get_token, "POST /auth/"),
     "ZIP": Client(load_product, r"GET /odata/v1/Products\("),
     "ZIP part": Client(read_part, r"GET /odata/v1/Products\("),
+    "hub search": Client(search_hub, "POST .*search"),
+    "hub render": Client(render_patch, "POST .*process"),
     "put": Client(put_object, "PUT /bucket/put/a"),
     "get": Client(get_object, "GET /bucket/got/a"),
     "list": Client(list_objects, r"GET /bucket\?.*listed"),
 }
 RIGHT = {
     "catalogue": 2, "boundaries": "Paris", "labels": (250, 250), "label limits": 4100, "EO listing": 13,
-    "EO band": True, "token": True, "ZIP": True, "ZIP part": True, "put": True, "get": True,
-    "list": [len(OBJECT)],
+    "EO band": True, "token": True, "ZIP": True, "ZIP part": True, "hub search": 1, "hub render": True,
+    "put": True, "get": True, "list": [len(OBJECT)],
 }  # fmt: skip
 SERVICES = ("catalogue", "boundaries", "labels", "label limits")
 EO = ("EO listing", "EO band")
 ZIP = ("token", "ZIP", "ZIP part")
+HUB = ("hub search", "hub render")
 STORE = ("put", "get", "list")
 
 
 def expect(default=None, **by_client) -> dict[str, type[LandpatchError]]:
     """What each client has to raise; keys with underscores for blanks, groups in capitals."""
     expected = dict.fromkeys(CLIENTS, default) if default else {}
-    groups = {"SERVICES": SERVICES, "EO": EO, "ZIP_ALL": ZIP, "STORE": STORE}
+    groups = {"SERVICES": SERVICES, "EO": EO, "ZIP_ALL": ZIP, "HUB": HUB, "STORE": STORE}
     for key, error in by_client.items():
         for client in groups.get(key, (key.replace("_", " "),)):
             expected[client] = error
@@ -167,6 +184,7 @@ REFUSED = expect(
     label_limits=ConfigurationError,
     EO=ConfigurationError,
     ZIP_ALL=ConfigurationError,
+    HUB=ConfigurationError,
     STORE=ConfigurationError,
 )
 HTML = b"<html><body><p>We are back soon.</p></body></html>"
@@ -258,6 +276,7 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
             label_limits=ConfigurationError,
             EO=TransientError,
             ZIP_ALL=TransientError,
+            hub_render=TransientError,
             STORE=InfrastructureError,
         ),
     ),
@@ -268,6 +287,7 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
             label_limits=ConfigurationError,
             EO=TransientError,
             ZIP_ALL=TransientError,
+            hub_render=TransientError,
             STORE=InfrastructureError,
         ),
     ),
@@ -278,6 +298,16 @@ OWN_FAULTS: dict[str, tuple[str, Fault, type[LandpatchError], str]] = {
     "a next page elsewhere": (
         "catalogue", sends(change_page(**{"@odata.nextLink": "http://example.org/"})), PermanentError,
         "of another service",
+    ),
+    "no page of items": (
+        "hub search", sends(change_page(features=None)), PermanentError, "did not send a page of products",
+    ),
+    "a page before the first": (
+        "hub search", sends(change_page(context={"next": -5})), PermanentError, "did not send a page",
+    ),
+    "one band": ("hub render", sends(other_codes(5)), PermanentError, "1 bands of 250 x 250 pixels, not 13"),
+    "a rendering of 10^6 x 10^6 pixels": (
+        "hub render", sends(widen), PermanentError, "1000000 x 1000000 pixels",
     ),
     "code 77": ("labels", sends(other_codes(77)), PermanentError, "unknown codes 77"),
     "another size": ("labels", sends(other_codes(5, (250, 251))), PermanentError, "251 x 250 pixels"),
@@ -361,6 +391,7 @@ class World:
     downloads: dict
     open_eodata: Callable
     open_download: Callable
+    open_hub: Callable
     open_store: Callable
     files: dict[str, bytes]
 
@@ -368,14 +399,16 @@ class World:
         """The proxy that a client's requests go through."""
         if client in SERVICES:
             return self.public
-        if client in ZIP:
+        if client in (*ZIP, *HUB):
             return self.downloads["given" if client == "ZIP part" else "ignored"]
         return self.eo.proxy if client in EO else self.destination.proxy
 
 
 @pytest.fixture
-def world(public, eo, destination, downloads, open_eodata, open_download, open_store, files) -> World:
-    return World(public, eo, destination, downloads, open_eodata, open_download, open_store, files)
+def world(
+    public, eo, destination, downloads, open_eodata, open_download, open_hub, open_store, files
+) -> World:
+    return World(public, eo, destination, downloads, open_eodata, open_download, open_hub, open_store, files)
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -28,21 +28,16 @@ class Fleet:
     environment: dict[str, str]
     prefix: str
 
-    def build(self, composite: str = "best") -> tuple[dict, dict[str, bytes]]:
-        """Build FR101; the summary and every object."""
-        command = [
-            sys.executable,
-            "-m",
-            "landpatch.cli",
-            "region",
-            "FR101",
-            "--json",
-            "--composite",
-            composite,
-        ]
-        run = subprocess.run(
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line with the settings of these workers."""
+        command = [sys.executable, "-m", "landpatch.cli", *arguments]
+        return subprocess.run(
             command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=200, check=False
         )
+
+    def build(self, composite: str = "best") -> tuple[dict, dict[str, bytes]]:
+        """Build FR101; the summary and every object."""
+        run = self.run("region", "FR101", "--json", "--composite", composite)
         assert run.returncode == 0, run.stderr
         begin = f"landpatch/{self.prefix}/"
         files = {

@@ -40,6 +40,7 @@ def test_a_wrong_request_gets_one_line_and_exit_code_2(stack, untouched, argumen
 
 
 ZIP = {"LANDPATCH_IMAGE_SOURCE": "odata-zip"}
+HUB = {"LANDPATCH_IMAGE_SOURCE": "sentinelhub"}
 RASTER = {"LANDPATCH_LABEL_SOURCE": "raster:/nowhere/map.tif"}
 TABLE = {"LANDPATCH_LABEL_CLASSES": "{10: 2}"}
 SIGNED = {"LANDPATCH_LABEL_SOURCE": "raster:http://127.0.0.1:1/map.tif?signature=canary-secret"}
@@ -56,6 +57,9 @@ SIGNED = {"LANDPATCH_LABEL_SOURCE": "raster:http://127.0.0.1:1/map.tif?signature
         (ZIP | {"LANDPATCH_CDSE_PASSWORD": "canary-secret"}, "check LANDPATCH_CDSE_USER and", 2),
         (ZIP | {"LANDPATCH_CDSE_PASSWORD": ""}, "set LANDPATCH_CDSE_USER and LANDPATCH_CDSE_PASSWORD", 2),
         (ZIP | {"LANDPATCH_CDSE_TOKEN_URL": "http://127.0.0.1:1/token"}, "token service", 1),
+        (HUB | {"LANDPATCH_SENTINELHUB_CLIENT_SECRET": "canary-secret"}, "check LANDPATCH_SENTINELHUB_", 2),
+        (HUB | {"LANDPATCH_SENTINELHUB_CLIENT_ID": ""}, "set LANDPATCH_SENTINELHUB_CLIENT_ID and", 2),
+        (HUB | {"LANDPATCH_SENTINELHUB_URL": "http://127.0.0.1:1"}, "Sentinel Hub", 1),
         ({"LANDPATCH_REDIS_URL": "redis://:canary-secret@127.0.0.1:1/0"}, "Redis", 1),
         ({"AWS_S3_ENDPOINT": "http://127.0.0.1:1"}, "cannot be reached", 1),
         ({"LANDPATCH_ODATA_URL": "http://127.0.0.1:1/odata"}, "catalogue", 1),

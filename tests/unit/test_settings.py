@@ -61,6 +61,7 @@ URLS = [
     "LANDPATCH_ODATA_URL",
     "LANDPATCH_CDSE_TOKEN_URL",
     "LANDPATCH_ODATA_DOWNLOAD_URL",
+    "LANDPATCH_SENTINELHUB_URL",
 ]
 
 
@@ -160,6 +161,8 @@ SECRETS = [
     "LANDPATCH_REDIS_URL",
     "LANDPATCH_CDSE_USER",
     "LANDPATCH_CDSE_PASSWORD",
+    "LANDPATCH_SENTINELHUB_CLIENT_ID",
+    "LANDPATCH_SENTINELHUB_CLIENT_SECRET",
 ]
 
 
@@ -190,6 +193,8 @@ def test_a_wrong_value_is_not_repeated_as_it_may_be_a_secret_in_the_wrong_place(
         ({"EO_S3_ACCESS_KEY_ID": "a"}, "odata-zip", None),
         ({"EO_S3_ACCESS_KEY_ID": "a", "LANDPATCH_CDSE_USER": "b"}, "odata-zip", "b"),
         ({"LANDPATCH_CDSE_USER": "b"}, "eodata", None),
+        ({"LANDPATCH_SENTINELHUB_CLIENT_ID": "c"}, "sentinelhub", "c"),
+        ({"EO_S3_ACCESS_KEY_ID": "a"}, "sentinelhub", None),
     ],
 )
 def test_the_account_is_that_of_the_image_source_and_any_says_that_the_real_services_are_meant(

@@ -11,7 +11,14 @@ from pydantic import SecretStr
 from landpatch.errors import ConfigurationError, TransientError
 from landpatch.settings import Settings
 from landpatch.sources.http import make_session
-from landpatch.sources.tokens import MAX_ANSWER_BYTES, Grant, Tokens, authorized, open_password_tokens
+from landpatch.sources.tokens import (
+    MAX_ANSWER_BYTES,
+    Grant,
+    Tokens,
+    authorized,
+    open_client_tokens,
+    open_password_tokens,
+)
 from tests.http_server import Request, serving
 
 PASSWORD = "s3cr3t-of-the-user"
@@ -188,3 +195,47 @@ def test_without_user_and_password_there_are_no_tokens(monkeypatch, given):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigurationError, match="LANDPATCH_CDSE_USER and LANDPATCH_CDSE_PASSWORD"):
         open_password_tokens(Settings(_env_file=None, **given), make_session(0))
+
+
+def test_a_client_gets_a_new_token_by_its_secret_each_time():
+    giver = Giver(expires_in=1)
+    with serving(giver) as server:
+        given = {"LANDPATCH_SENTINELHUB_CLIENT_ID": "sh-me", "LANDPATCH_SENTINELHUB_CLIENT_SECRET": PASSWORD}
+        settings = Settings(_env_file=None, LANDPATCH_CDSE_TOKEN_URL=server.url, **given)
+        tokens = open_client_tokens(settings, make_session(0))
+        first = tokens.get()
+        tokens.drop(first)
+        assert tokens.get() != first
+    form = {"grant_type": "client_credentials", "client_id": "sh-me", "client_secret": PASSWORD}
+    assert giver.forms == [form, form]
+
+
+@pytest.mark.parametrize("given", [{}, {"LANDPATCH_SENTINELHUB_CLIENT_ID": "sh-me"}])
+def test_a_client_without_its_secret_is_a_matter_of_the_settings(given):
+    with pytest.raises(ConfigurationError, match="set LANDPATCH_SENTINELHUB_CLIENT_ID and"):
+        open_client_tokens(Settings(_env_file=None, **given), make_session(0))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            b'{"error": {"code": "ACCESS_INSUFFICIENT_PROCESSING_UNITS"}}',
+            "ACCESS_INSUFFICIENT_PROCESSING_UNITS",
+        ),
+        (b'{"error": {"code": "secret <b>"}}', r"account \(403\)$"),
+        (b"", r"account \(403\)$"),
+    ],
+)
+def test_what_an_account_may_not_do_is_said_by_the_services_own_code(body, says):
+    def answer(request):
+        if request.command == "POST":
+            return request.send(200, b'{"access_token": "t"}')
+        return request.send(403, body)
+
+    with (
+        serving(answer) as server,
+        pytest.raises(ConfigurationError, match=says),
+        authorized(make_session(0), open_tokens(server.url), "GET", server.url, WHAT),
+    ):
+        pass

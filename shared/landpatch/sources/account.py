@@ -35,15 +35,23 @@ class Account:
         self._traffic = Traffic()
         self._lock = Lock()
 
-    def ask(self, size: int, request: Callable[[float], T], tries: int = TRIES, weight: int = 1) -> T:
+    def ask(
+        self,
+        size: int,
+        request: Callable[[float], T],
+        tries: int = TRIES,
+        weight: int = 1,
+        volume: int | None = None,
+    ) -> T:
         """Do a request, over one of the account's connections; a few times when it fails in passing.
 
         size: bytes that are expected. request: is given the bytes a second that it may take. weight: for how
-        many requests it counts. Raises what the request raises.
+        many requests it counts. volume: what it takes of the quota of 30 days, where that is not of bytes.
+        Raises what the request raises.
         """
         for attempt in range(1, tries + 1):
             try:
-                with self.governor.request(size, weight) as bytes_per_s:
+                with self.governor.request(size if volume is None else volume, weight) as bytes_per_s:
                     self._count(size)
                     return request(bytes_per_s)
             except RefusedError as error:
@@ -61,6 +69,10 @@ class Account:
     def count_more(self, size: int) -> None:
         """A request has moved so many bytes beyond what was expected."""
         self.governor.count_volume(size)
+        self.note_bytes(size)
+
+    def note_bytes(self, size: int) -> None:
+        """A request has moved so many bytes, which the quota does not count."""
         with self._lock:
             self._traffic.bytes += size
 

@@ -79,19 +79,20 @@ def opened(
     what: str,
     accepted: Collection[int] = (200,),
     unreachable: type[TransientError] = TransientError,
+    wait_unit_s: float = 1.0,
     **request: Any,
 ) -> Iterator[requests.Response]:
     """An answer whose body is still to be read, within the context; its faults are errors of landpatch.
 
     accepted: the statuses that are no refusal. unreachable: what is raised when there is no connection.
-    request: as of `requests`. Raises RefusedError when the service asks to wait, TransientError when trying
-    later may help (OverloadedError when asking for less may help too), PermanentError when not; `what` names
-    the service for a person. None holds a query or a credential.
+    wait_unit_s: what Retry-After counts in. request: as of `requests`. Raises RefusedError when the service
+    asks to wait, TransientError when trying later may help (OverloadedError when asking for less may help
+    too), PermanentError when not; `what` names the service for a person. None holds a query or a credential.
     """
     try:
         with session.request(method, url, timeout=TIMEOUT_S, stream=True, **request) as answer:
             if answer.status_code not in accepted:
-                _raise_refusal(answer, what)
+                _raise_refusal(answer, what, wait_unit_s)
             yield answer
     except requests.RequestException as error:
         failure = unreachable if _has_no_connection(error) else TransientError
@@ -132,18 +133,25 @@ def read_body(answer: requests.Response, what: str, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _raise_refusal(answer: requests.Response, what: str) -> NoReturn:
+def read_begin(answer: requests.Response, most_bytes: int) -> bytes:
+    """The first bytes of a body, unpacked, for what they say of a refusal."""
+    return bytes(_read(answer, most_bytes)[:most_bytes]) if _read_encoding(answer) in _ENCODINGS else b""
+
+
+def _raise_refusal(answer: requests.Response, what: str, wait_unit_s: float) -> NoReturn:
     """Raise what a status that was not accepted means."""
     status = answer.status_code
     if status in _REFUSED:
         wait = answer.headers.get("Retry-After", "")
-        raise RefusedError(f"{what} answered {status}", float(wait) if wait.isdecimal() else None)
+        raise RefusedError(
+            f"{what} answered {status}", float(wait) * wait_unit_s if wait.isdecimal() else None
+        )
     if status in _TRANSIENT:
         failure = OverloadedError if status in _OVERLOADED else TransientError
         raise failure(f"{what} answered {status}")
-    begin = _read(answer, 200)[:200] if _read_encoding(answer) in _ENCODINGS else b""
+    begin = read_begin(answer, 200)
     refusal = AbsentError if status == 404 else PermanentError
-    raise refusal(f"{what} answered {status}: {bytes(begin)!r}")
+    raise refusal(f"{what} answered {status}: {begin!r}")
 
 
 def _read_encoding(answer: requests.Response) -> str:

@@ -4,6 +4,7 @@ Source: RFC 6749, sections 4.3 (password), 4.4 (client credentials), 6 (refreshi
 https://documentation.dataspace.copernicus.eu/APIs/Token.html
 """
 
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,13 +18,15 @@ from requests.auth import AuthBase
 
 from landpatch.errors import ConfigurationError, InfrastructureError, PermanentError, TransientError
 from landpatch.settings import Settings
-from landpatch.sources.http import opened, read_body
+from landpatch.sources.http import opened, read_begin, read_body
 
 MAX_ANSWER_BYTES = 100_000
 _MARGIN_S = 30.0
 """A token is renewed so long before it ends, or when a quarter of its time is left."""
 _WHAT = "the token service (LANDPATCH_CDSE_TOKEN_URL)"
 _REFUSALS = (400, 401, 403)
+_CODE = re.compile(rb'"code" *: *"([A-Z_]{1,60})"')
+"""Of what a service refuses to do."""
 _Token = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,20000}$")]
 """What can stand in a header."""
 
@@ -109,7 +112,7 @@ class Tokens:
             name: value.get_secret_value() if isinstance(value, SecretStr) else value
             for name, value in form.items()
         }
-        options = {"data": plain, "allow_redirects": False}  # the credentials would go along
+        options: dict[str, Any] = {"data": plain, "allow_redirects": False}  # the credentials would go along
         accepted = (200, *_REFUSALS)
         try:
             with opened(
@@ -169,13 +172,31 @@ def authorized(
             **request,
         ) as answer:
             if answer.status_code == 403:
-                raise ConfigurationError(f"{what} does not allow that to this account (403)")
+                code = _CODE.search(read_begin(answer, 2000))
+                reason = f"403 {code[1].decode()}" if code else "403"
+                raise ConfigurationError(f"{what} does not allow that to this account ({reason})")
             if answer.status_code != 401:
                 yield answer
                 return
         tokens.drop(token)
         if attempt == 2:
             raise ConfigurationError(f"{what} refuses the token of this account (401)")
+
+
+def open_client_tokens(settings: Settings, session: requests.Session) -> Tokens:
+    """Tokens for Sentinel Hub. Raises ConfigurationError when id or secret of the client is not set."""
+    if settings.sentinelhub_client_id is None or settings.sentinelhub_client_secret is None:
+        raise ConfigurationError(
+            "no credentials for Sentinel Hub: set LANDPATCH_SENTINELHUB_CLIENT_ID and"
+            " LANDPATCH_SENTINELHUB_CLIENT_SECRET"
+        )
+    form: dict[str, str | SecretStr] = {
+        "grant_type": "client_credentials",
+        "client_id": settings.sentinelhub_client_id,
+        "client_secret": settings.sentinelhub_client_secret,
+    }
+    named = "LANDPATCH_SENTINELHUB_CLIENT_ID and LANDPATCH_SENTINELHUB_CLIENT_SECRET"
+    return Tokens(session, settings.cdse_token_url, Grant(form, named))
 
 
 def open_password_tokens(settings: Settings, session: requests.Session) -> Tokens:

@@ -32,18 +32,19 @@ REDIS = {"LANDPATCH_REDIS_URL"}
 STORE = {"AWS_S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 ACCOUNT = {"EO_S3_ACCESS_KEY_ID", "EO_S3_SECRET_ACCESS_KEY"}
 CDSE = {"LANDPATCH_CDSE_USER", "LANDPATCH_CDSE_PASSWORD"}
+HUB = {"LANDPATCH_SENTINELHUB_CLIENT_ID", "LANDPATCH_SENTINELHUB_CLIENT_SECRET"}
 NEEDS = {
-    "dispatcher": REDIS | STORE,
-    "image-worker": REDIS | STORE | ACCOUNT | CDSE,
+    "dispatcher": REDIS | STORE | HUB,
+    "image-worker": REDIS | STORE | ACCOUNT | CDSE | HUB,
     "label-worker": REDIS | STORE,
     "indexer": REDIS | STORE,
     "reconciler": REDIS,
-    "metrics": REDIS | {"EO_S3_ACCESS_KEY_ID", "LANDPATCH_CDSE_USER"},
+    "metrics": REDIS | {"EO_S3_ACCESS_KEY_ID", "LANDPATCH_CDSE_USER", "LANDPATCH_SENTINELHUB_CLIENT_ID"},
     "flower": REDIS | {"FLOWER_BASIC_AUTH"},
-    "submit": REDIS | STORE | ACCOUNT | CDSE,
+    "submit": REDIS | STORE | ACCOUNT | CDSE | HUB,
     "store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "eo-store": ACCOUNT,
-    "sandbox": CDSE,
+    "sandbox": CDSE | HUB,
 }
 """What a service does not start without; it gets no other secret."""
 

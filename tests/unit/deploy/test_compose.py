@@ -38,6 +38,13 @@ SANDBOX = {"sandbox", "eo-store", "eodata"}
 STORE = {"store", "files"}
 ONCE = {"submit", "prepare"}
 ALWAYS = WORKERS | {"redis", "reconciler", "metrics", "flower"}
+NAMES = {
+    "AWS_ACCESS_KEY_ID",
+    "EO_S3_ACCESS_KEY_ID",
+    "LANDPATCH_CDSE_USER",
+    "LANDPATCH_SENTINELHUB_CLIENT_ID",
+}
+"""Secrets that name an account, and open nothing alone."""
 OF_THIS_MACHINE = {"LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_THREADS", *FILES}
 """Settings that the image or the Compose file gives."""
 Project = dict
@@ -138,6 +145,15 @@ def test_with_a_user_of_the_download_there_is_no_sandbox(checkout):
     assert "LANDPATCH_CDSE_USER" not in project["services"]["dispatcher"]["environment"]
 
 
+def test_with_a_client_of_sentinel_hub_there_is_no_sandbox_and_the_dispatcher_knows_it(checkout):
+    given = {"LANDPATCH_SENTINELHUB_CLIENT_ID": "sh-mine", "LANDPATCH_SENTINELHUB_CLIENT_SECRET": "hidden"}
+    project = checkout.read(**given, LANDPATCH_IMAGE_SOURCE="sentinelhub")
+    assert project["services"].keys() == ALWAYS | STORE
+    for service in ("dispatcher", "image-worker"):
+        assert project["services"][service]["environment"].items() >= given.items()
+    assert not project["services"]["label-worker"]["environment"].keys() & given.keys()
+
+
 def test_with_a_store_there_is_no_other(checkout):
     (checkout.folder / ".env").write_text(
         "# mine\nAWS_S3_ENDPOINT=s3.example.org\nAWS_ACCESS_KEY_ID = spaced\n"
@@ -225,7 +241,7 @@ def check_secrets(project: Project) -> list[str]:
         text
         for service in project["services"].values()
         for name, text in service.get("environment", {}).items()
-        if name in SECRETS - {"AWS_ACCESS_KEY_ID", "EO_S3_ACCESS_KEY_ID", "LANDPATCH_CDSE_USER"}
+        if name in SECRETS - NAMES
     }
     values |= {password for value in values for password in re.findall(r"[0-9a-f]{48}", value)}
     elsewhere = deepcopy(project)
