@@ -8,18 +8,22 @@ from threading import Thread
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
 from benchmarks.stage import open_stage
 from landpatch.blocks import bound_block, lay_blocks
 from landpatch.grid import lay_grid
 from landpatch.ledger import open_ledger
 from landpatch.messages import FetchLabels, RegionRequest
+from landpatch.quota import read_byte_quota, read_unit_quota
 from landpatch.settings import load_settings
 from landpatch.sources.clcplus import fetch_codes, read_limits
 from landpatch.sources.http import make_session
+from landpatch.sources.label_source import open_label_source
 from landpatch.storage import open_store
 from services.label_worker.pipeline import LabelWorker
-from services.sandbox.app import make_app
+from services.sandbox.app import Quotas, make_app
+from services.sandbox.identity import open_identity
 from services.sandbox.landscape import load_regions
 
 NUTS, YEAR = "LU000", 2021
@@ -29,7 +33,7 @@ def labels() -> dict[str, Any]:
     """481 labels by one label worker, against asking for the same windows and throwing them away."""
     with open_stage() as stage, TemporaryDirectory() as folder:
         server = uvicorn.Server(
-            uvicorn.Config(make_app(Path(folder)), host="127.0.0.1", port=0, log_level="warning")
+            uvicorn.Config(_make_sandbox(Path(folder)), host="127.0.0.1", port=0, log_level="warning")
         )
         url = _start(server)
         os.environ.update(stage.environment | {"LANDPATCH_CLCPLUS_URL": url})
@@ -44,7 +48,7 @@ def labels() -> dict[str, Any]:
             fetch_codes(url, session, YEAR, bound_block(block))
         floor_s = time.monotonic() - begin
         ledger = open_ledger(settings)
-        worker = LabelWorker(settings, open_store(settings), ledger, session)
+        worker = LabelWorker(settings, open_store(settings), ledger, open_label_source(settings, session))
         request = RegionRequest(nuts=NUTS, year=YEAR, start="2021-05-01", end="2021-09-30")  # type: ignore[arg-type]
         run, _ = ledger.start(request)
         messages = [
@@ -71,6 +75,13 @@ def labels() -> dict[str, Any]:
         "floor_wall_s": floor_s,
         "ms_a_label_beyond_the_service": 1000 * (took_s - floor_s) / len(patches),
     }
+
+
+def _make_sandbox(root: Path) -> Starlette:
+    settings = load_settings(None)
+    return make_app(
+        root, open_identity(settings), Quotas(read_byte_quota(settings), read_unit_quota(settings))
+    )
 
 
 def _start(server: uvicorn.Server) -> str:

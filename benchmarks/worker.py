@@ -15,10 +15,10 @@ from landpatch.ledger import open_ledger
 from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
 from landpatch.metadata import parse_radiometry
 from landpatch.settings import load_settings
-from landpatch.sources.eodata import open_eodata
 from landpatch.storage import open_store
 from services.image_worker.bands import Pixels
 from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
+from services.image_worker.imagery import open_imagery
 from services.image_worker.loader import Room
 from services.image_worker.pipeline import ImageWorker
 from services.image_worker.product import MemoryProduct
@@ -31,7 +31,7 @@ def cut(job: dict[str, Any]) -> dict[str, Any]:
     """Cut patches out of products with a whole image worker: fetch, decode, warp, encode, store, ledger."""
     settings = load_settings(None)
     ledger = open_ledger(settings)
-    worker = ImageWorker(settings, open_store(settings), open_eodata(settings), ledger, Turn())
+    worker = ImageWorker(settings, open_store(settings), open_imagery(settings), ledger, Turn())
     patches = patches_of_tile(job["patches"])
     took = {"patches": 0, "bytes": 0, "requests": 0}
     begin, begin_cpu = time.monotonic(), time.process_time()

@@ -72,13 +72,18 @@ write_files() {
   # Read inside the container by another user; the folder above is closed to others.
   echo "requirepass $redis" >"$folder/redis_password"
   : >"$folder/redis_ca"
+  : >"$folder/label_classes"
   if [ -n "${given[LANDPATCH_REDIS_CA_FILE]:-}" ]; then
     cat "${given[LANDPATCH_REDIS_CA_FILE]}" >"$folder/redis_ca" || fail "LANDPATCH_REDIS_CA_FILE cannot be read" 2
     given[LANDPATCH_REDIS_CA_FILE]=/run/secrets/redis_ca
   fi
   # What stands below `spec:` of the cluster's rules is what Prometheus itself takes.
   sed -e '1,/^spec:/d' -e 's/^  //' k8s/components/monitoring/alerts.yaml >"$folder/alerts.yaml"
-  chmod 644 "$folder/redis_password" "$folder/redis_ca" "$folder/alerts.yaml"
+  if [[ ${given[LANDPATCH_LABEL_CLASSES]:-\{} != \{* ]]; then
+    cat "${given[LANDPATCH_LABEL_CLASSES]}" >"$folder/label_classes" || fail "LANDPATCH_LABEL_CLASSES cannot be read" 2
+    given[LANDPATCH_LABEL_CLASSES]=/run/secrets/label_classes
+  fi
+  chmod 644 "$folder/redis_password" "$folder/redis_ca" "$folder/label_classes" "$folder/alerts.yaml"
   : "${given[LANDPATCH_REDIS_URL]:=redis://:$redis@redis:6379/0}"
   : "${given[FLOWER_BASIC_AUTH]:=landpatch:$(secret flower)}"
   if [ -z "${given[AWS_S3_ENDPOINT]:-}" ]; then
@@ -89,12 +94,20 @@ write_files() {
     unset 'given[AWS_SESSION_TOKEN]'
     : "${given[LANDPATCH_STORE_URL]:=http://127.0.0.1:${LANDPATCH_FILES_PORT:-8080}}"
   fi
-  if [ -z "${given[EO_S3_ACCESS_KEY_ID]:-}" ]; then
+  local account=${given[EO_S3_ACCESS_KEY_ID]:-}${given[LANDPATCH_CDSE_USER]:-}
+  if [ -z "$account${given[LANDPATCH_SENTINELHUB_CLIENT_ID]:-}" ]; then
     profiles=${profiles:+$profiles,}sandbox
     given[LANDPATCH_SOURCE]=sandbox
     given[LANDPATCH_EO_S3_ENDPOINT]=http://eodata:9000
     given[EO_S3_ACCESS_KEY_ID]=sandbox
     given[EO_S3_SECRET_ACCESS_KEY]=$(secret eodata)
+    given[LANDPATCH_CDSE_USER]=sandbox
+    given[LANDPATCH_CDSE_PASSWORD]=$(secret eodata)
+    given[LANDPATCH_SENTINELHUB_CLIENT_ID]=sandbox
+    given[LANDPATCH_SENTINELHUB_CLIENT_SECRET]=$(secret eodata)
+    : "${given[LANDPATCH_SENTINELHUB_URL]:=$sandbox}"
+    : "${given[LANDPATCH_CDSE_TOKEN_URL]:=$sandbox/auth/realms/CDSE/protocol/openid-connect/token}"
+    : "${given[LANDPATCH_ODATA_DOWNLOAD_URL]:=$sandbox/odata/v1/Products}"
     : "${given[LANDPATCH_ODATA_URL]:=$sandbox/odata/v1/Products}"
     local service=CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage
     : "${given[LANDPATCH_CLCPLUS_URL]:=$sandbox/arcgis/rest/services/$service}"
@@ -103,11 +116,14 @@ write_files() {
   fi
   export COMPOSE_PROFILES=${given[COMPOSE_PROFILES]-$profiles}
   local secrets=(LANDPATCH_REDIS_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
-    EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY FLOWER_BASIC_AUTH COMPOSE_PROFILES) name
+    EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY LANDPATCH_CDSE_USER LANDPATCH_CDSE_PASSWORD
+    LANDPATCH_SENTINELHUB_CLIENT_ID LANDPATCH_SENTINELHUB_CLIENT_SECRET FLOWER_BASIC_AUTH COMPOSE_PROFILES) name
   write_env redis.env LANDPATCH_REDIS_URL
   write_env store.env AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
   write_env eodata.env EO_S3_ACCESS_KEY_ID EO_S3_SECRET_ACCESS_KEY
-  write_env account.env EO_S3_ACCESS_KEY_ID
+  write_env cdse.env LANDPATCH_CDSE_USER LANDPATCH_CDSE_PASSWORD
+  write_env sentinelhub.env LANDPATCH_SENTINELHUB_CLIENT_ID LANDPATCH_SENTINELHUB_CLIENT_SECRET
+  write_env account.env EO_S3_ACCESS_KEY_ID LANDPATCH_CDSE_USER LANDPATCH_SENTINELHUB_CLIENT_ID
   write_env flower.env FLOWER_BASIC_AUTH
   local others=()
   for name in $(printf '%s\n' "${!given[@]}" | sort); do

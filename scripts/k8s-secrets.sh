@@ -36,6 +36,18 @@ items:
       EO_S3_SECRET_ACCESS_KEY: $(random)
   - apiVersion: v1
     kind: Secret
+    metadata: {name: landpatch-cdse, namespace: landpatch}
+    stringData:
+      LANDPATCH_CDSE_USER: sandbox
+      LANDPATCH_CDSE_PASSWORD: $(random)
+  - apiVersion: v1
+    kind: Secret
+    metadata: {name: landpatch-sentinelhub, namespace: landpatch}
+    stringData:
+      LANDPATCH_SENTINELHUB_CLIENT_ID: sandbox
+      LANDPATCH_SENTINELHUB_CLIENT_SECRET: $(random)
+  - apiVersion: v1
+    kind: Secret
     metadata: {name: landpatch-flower, namespace: landpatch}
     stringData:
       FLOWER_BASIC_AUTH: landpatch:$(random)

@@ -39,9 +39,10 @@ from landpatch.messages import (
 )
 from landpatch.records import Outcome
 from landpatch.settings import Settings
-from landpatch.sources.clcplus import read_limits
+from landpatch.sources.catalogue import open_catalogue
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
-from landpatch.sources.odata import find_scenes, search_area
+from landpatch.sources.label_source import open_label_source
+from landpatch.sources.odata import search_area
 from landpatch.storage import Store
 
 SETTLE_BATCH = 64
@@ -63,11 +64,13 @@ class Dispatcher:
     """Plans regions. Holds no state of its own but the boundaries: all is in the ledger and in the store."""
 
     def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
-        """store: the destination. session: for the boundary service and the catalogue."""
+        """store: the destination. session: for the boundary service, the catalogue and the labels."""
         self.settings = settings
         self.store = store
         self.ledger = ledger
         self.session = session
+        self._catalogue = open_catalogue(settings, session)
+        self._labels = open_label_source(settings, session)
         self._boundaries: Boundaries | None = None
 
     def plan(self, message: PlanRegion) -> None:
@@ -114,12 +117,13 @@ class Dispatcher:
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         inventory = take_inventory(self.store, layout)
         complete = self.settings.is_complete
+        recipe = request.image_recipe(self.settings.source, self.settings.pixels)
         images = {
             name: Outcome("complete" if complete(found.valid_fraction, found.clear_fraction) else "partial")
-            for name, found in inventory.images_of(request.image_recipe(self.settings.source)).items()
+            for name, found in inventory.images_of(recipe).items()
             if name in names
         }
-        there = inventory.labels_of(request.label_year)
+        there = inventory.labels_of(request.label_year, self._labels.recipe)
         labels = {name: Outcome("complete") for name in there if name in names}
         if message.only_failed and (index := self.store.get(layout.patches)) is not None:
             for name, row in read_patches(index).items():
@@ -165,9 +169,7 @@ class Dispatcher:
 
     def _find_scenes(self, request: RegionRequest, run: str, patches: Sequence[Patch]) -> list[Scene]:
         area = search_area(patches)
-        findings = find_scenes(
-            self.settings.odata_url, self.session, area, request.start, request.end, request.max_cloud
-        )
+        findings = self._catalogue.find(area, request.start, request.end, request.max_cloud)
         scenes = drop_reprocessed(findings.scenes)
         self.ledger.note(
             request.key,
@@ -208,7 +210,7 @@ class Dispatcher:
             "nuts": request.nuts,
             "year": request.year,
             "round": number,
-            "recipe": request.image_recipe(self.settings.source),
+            "recipe": request.image_recipe(self.settings.source, self.settings.pixels),
             "composite": request.composite,
         }
         messages: list[ImageMessage] = []
@@ -233,7 +235,7 @@ class Dispatcher:
     def _add_labels(self, request: RegionRequest, run: str, edition: int, patches: Sequence[Patch]) -> None:
         if not patches:
             return
-        limits = read_limits(self.settings.clcplus_url, self.session, edition)
+        limits = self._labels.limits(edition)
         blocks = lay_blocks(patches, limits.width, limits.height)
         messages = [
             FetchLabels(

@@ -12,7 +12,7 @@ from rasterio.io import MemoryFile
 from landpatch.errors import PermanentError
 from landpatch.gdal import gdal_env
 from landpatch.jp2 import Head, TileParts, describe_only, isolate_tile, parse_head
-from landpatch.sources.eodata import NATIVE_SIZE_M, SCENE_CLASS
+from landpatch.sources.product_files import NATIVE_SIZE_M, SCENE_CLASS
 from landpatch.stages import stage
 from landpatch.warp import NativeGrid, Window
 from services.image_worker.loader import File

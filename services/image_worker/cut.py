@@ -24,7 +24,7 @@ from landpatch.radiometry import (
     remove_offset,
     to_reflectance,
 )
-from landpatch.sources.eodata import SCENE_CLASS
+from landpatch.sources.product_files import SCENE_CLASS
 from landpatch.stages import carry_context, stage
 from landpatch.traces import span
 from landpatch.warp import Warp, Window, needed_window, project_corners, project_patch

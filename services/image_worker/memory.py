@@ -16,13 +16,14 @@ _DECODER_BYTES = 4
 """That OpenJPEG takes for a pixel of the tile that it decodes."""
 
 
-def fit_threads(product: Product, sites: Sequence[Site], most: int, limit: int) -> int:
+def fit_threads(product: Product, sites: Sequence[Site], most: int, limit: int, held: int = 0) -> int:
     """On how many threads, `most` or fewer, a product can be cut within so many bytes.
 
-    Raises PermanentError when it cannot be on a single one.
+    held: bytes of its files when all of them are in memory already. Raises PermanentError when it cannot be
+    on a single one.
     """
     threads = most
-    while (needed := needed_bytes(product, sites, threads)) > limit:
+    while (needed := held + needed_bytes(product, sites, threads, with_files=not held)) > limit:
         if threads == 1:
             raise PermanentError(
                 f"{product.name} needs {needed // 10**6} MB of memory at once, "
@@ -32,11 +33,11 @@ def fit_threads(product: Product, sites: Sequence[Site], most: int, limit: int) 
     return threads
 
 
-def needed_bytes(product: Product, sites: Sequence[Site], threads: int) -> int:
+def needed_bytes(product: Product, sites: Sequence[Site], threads: int, *, with_files: bool = True) -> int:
     """Most bytes that are held at a time, compressed and decoded, when nothing is fetched ahead.
 
-    sites: in the order in which they are cut. Where a file does not say how long its tile-parts are, they
-    are taken to be equal.
+    sites: in the order in which they are cut. with_files: count what is held of the files. Where a file does
+    not say how long its tile-parts are, they are taken to be equal.
     """
     in_work = most_in_work(threads)
     steps = len(sites) + in_work
@@ -51,7 +52,8 @@ def needed_bytes(product: Product, sites: Sequence[Site], threads: int) -> int:
         size = _decoded_bytes(product.bands[name], tile)
         changes[step] += size
         changes[ended[name, tile]] -= size
-    files = [_held_of_file(head, begun, in_work, steps) for head in product.bands.values()]
+    heads = product.bands.values() if with_files else ()
+    files = [_held_of_file(head, begun, in_work, steps) for head in heads]
     held = (decoded + sum(parts) for decoded, *parts in zip(accumulate(changes[:-1]), *files, strict=True))
     working = sorted(_working_bytes(product.bands[name], tile) for name, tile in begun)
     return max(held, default=0) + sum(working[-threads:])

@@ -1,6 +1,7 @@
 """Bands into memory -> observations -> composite -> GeoTIFF -> store -> ledger."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from contextvars import copy_context
 from functools import partial
 
@@ -15,21 +16,13 @@ from landpatch.ledger import Ledger
 from landpatch.messages import CutScene, ImageMessage, PatchWork, SceneRef, SettlePatches
 from landpatch.records import Outcome, State, Work
 from landpatch.settings import Settings
-from landpatch.sources.eodata import EOData
 from landpatch.stages import stage
 from landpatch.storage import Store
-from landpatch.transfer import Rates
-from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
-from services.image_worker.loader import Room
-from services.image_worker.memory import fit_threads
-from services.image_worker.product import RemoteProduct
+from services.image_worker.imagery import Imagery
 from services.image_worker.records import Records
 from services.image_worker.turn import Turn
 from services.image_worker.uploads import Uploads
 
-FIXED_BYTES = 600 * 2**20
-"""What a worker process needs besides the bytes of a product: its code, the patches in the making, and what
-the allocator keeps (with MALLOC_ARENA_MAX=2; with an arena a thread it is twice as much)."""
 log = structlog.get_logger()
 Write = Callable[[], None]
 """Stores something that is made, and then tells the ledger."""
@@ -38,16 +31,15 @@ Write = Callable[[], None]
 class ImageWorker:
     """Cuts patches. Holds no state of its own: everything is in the ledger and in the store."""
 
-    def __init__(self, settings: Settings, store: Store, eodata: EOData, ledger: Ledger, turn: Turn) -> None:
-        """store: the destination. eodata: the source, with a client of its own. turn: to cut."""
+    def __init__(
+        self, settings: Settings, store: Store, imagery: Imagery, ledger: Ledger, turn: Turn
+    ) -> None:
+        """store: the destination. imagery: the source, with a client of its own. turn: to cut."""
         self.settings = settings
         self.store = store
-        self.eodata = eodata
+        self.imagery = imagery
         self.ledger = ledger
         self.turn = turn
-        self.rates = Rates(
-            settings.eo_connections * settings.eo_connection_bytes_per_s, settings.eo_requests_per_minute / 60
-        )
 
     def cut(self, message: CutScene) -> None:
         """Cut the patches of a message; write those that are complete, keep what shows the others."""
@@ -60,25 +52,22 @@ class ImageWorker:
 
     def _cut(self, message: CutScene, works: Mapping[str, PatchWork], records: Records) -> Work:
         patches = [parse_patch(name) for name in works]
-        limit = self.settings.memory_bytes - FIXED_BYTES
-        room = Room(limit)
-        with self.eodata.counting() as traffic:
-            remote = RemoteProduct(self.eodata, message.scene.s3_path, message.scene.name)
-            sites = locate_patches(remote.product, patches)
-            needed = needed_tiles(remote.product, sites)
-            threads = fit_threads(remote.product, sites, self.settings.threads, limit)
-            with remote.fetch(needed, self.rates, room) as bands, self.turn, Uploads() as uploads:
 
-                def take(patch: Patch, observation: Observation | None) -> Write | None:
-                    if observation is None:
-                        return None
-                    write = self._take(message, patch, works[patch.name], observation, records)
-                    # It is done in another thread, and belongs to the patch there too.
-                    return partial(copy_context().run, write)
+        def take(patch: Patch, observation: Observation | None) -> Write | None:
+            if observation is None:
+                return None
+            write = self._take(message, patch, works[patch.name], observation, records)
+            # It is done in another thread, and belongs to the patch there too.
+            return partial(copy_context().run, write)
 
-                for write in cut_patches(remote.product, bands, sites, message.scene.id, take, threads, room):
-                    if write is not None:
-                        uploads.add(write)
+        with (
+            self.imagery.counting() as traffic,
+            Uploads() as uploads,
+            closing(self.imagery.observe(message.scene, patches, take, self.turn)) as made,
+        ):
+            for write in made:
+                if write is not None:
+                    uploads.add(write)
         return Work(traffic.bytes, traffic.requests, message.scene.name)
 
     def _take(
@@ -160,6 +149,7 @@ class ImageWorker:
             "SHARES": ",".join(f"{share:.6f}" for share in composite.shares),
             "VALID_FRACTION": f"{composite.valid_fraction:.6f}",
             "CLEAR_FRACTION": f"{composite.clear_fraction:.6f}",
+            **self.imagery.tags,
         }
         with stage("encode"):
             data = encode_image(composite.bands, patch, tags)

@@ -8,9 +8,10 @@ from functools import partial
 
 from landpatch.errors import PermanentError
 from landpatch.jp2 import HEAD_BYTES, TileParts, coding_of
+from landpatch.messages import SceneRef
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import Radiometry
-from landpatch.sources.eodata import EOData, Versions
+from landpatch.sources.product_files import ProductSource, RemoteFiles
 from landpatch.stages import carry_context
 from landpatch.transfer import Fetch, Rates, plan_fetch
 from services.image_worker.bands import Band, BandHead, open_head
@@ -45,20 +46,21 @@ def describe_product(name: str, radiometry: Radiometry, heads: Mapping[str, Band
 
 
 class RemoteProduct:
-    """A product in the EO data store."""
+    """A product of which parts are fetched as they are needed."""
 
-    def __init__(self, eodata: EOData, s3_path: str, name: str) -> None:
-        """Find its files, read its metadata and the first bytes of each band.
+    held_bytes = 0
+    """Of its files, in memory."""
+
+    def __init__(self, remote: RemoteFiles, connections: int, name: str) -> None:
+        """Read its metadata and the first bytes of each band; connections: how many at a time.
 
         Raises PermanentError or TransientError.
         """
-        self._eodata = eodata
-        self._files = eodata.find_files(s3_path, name)
-        # With a store that is asked for parts, a file may be another one from one part to the next.
-        self._read = partial(eodata.read_range, versions=Versions(self._files.sizes))
+        self._files, self._read = remote.files, remote.read
+        self._connections = connections
         metadata = self._files.metadata
-        radiometry = parse_radiometry(eodata.read(metadata, self._files.sizes[metadata]), name)
-        with ThreadPoolExecutor(eodata.connections, initializer=carry_context()) as pool:
+        radiometry = parse_radiometry(self._read(metadata, 0, self._files.sizes[metadata]), name)
+        with ThreadPoolExecutor(connections, initializer=carry_context()) as pool:
             heads = dict(pool.map(lambda band: (band, self._read_head(name, band)), self._files.bands))
         self.product = describe_product(name, radiometry, heads)
 
@@ -70,13 +72,13 @@ class RemoteProduct:
     @contextmanager
     def fetch(self, needed: Needed, rates: Rates, room: Room) -> Iterator[dict[str, Band]]:
         """Begin to fetch what is needed; the bands wait, tile by tile, for what has not come yet."""
-        with ThreadPoolExecutor(self._eodata.connections, initializer=carry_context()) as pool:
+        with ThreadPoolExecutor(self._connections, initializer=carry_context()) as pool:
             plans = list(
                 pool.map(lambda band: self._plan(band, needed[band.name], rates), self.product.bands.values())
             )
         chunks = {band.name: [self._chunk(band, span) for span in fetch.spans] for band, fetch in plans}
         every = [chunk for own in chunks.values() for chunk in own]
-        with Loader(self._read, every, self._eodata.connections, room) as loader:
+        with Loader(self._read, every, self._connections, room) as loader:
             yield {
                 band.name: Band(band, ChunkedFile(loader, chunks[band.name]), needed[band.name])
                 for band, _ in plans
@@ -105,8 +107,15 @@ class MemoryProduct:
     def __init__(self, name: str, radiometry: Radiometry, files: Mapping[str, bytes]) -> None:
         """files: JP2 bytes of `B1` … `B12` and `SCL`. Raises PermanentError."""
         self._files = files
+        self.held_bytes = sum(map(len, files.values()))
+        """Of its files, in memory."""
         heads = {band: open_head(data[:HEAD_BYTES], len(data), band, name) for band, data in files.items()}
         self.product = describe_product(name, radiometry, heads)
+
+    @contextmanager
+    def fetch(self, needed: Needed, rates: Rates, room: Room) -> Iterator[dict[str, Band]]:
+        """The bands; nothing is left to fetch, whatever the rates and the room."""
+        yield self.open(needed)
 
     def open(self, needed: Needed) -> dict[str, Band]:
         """The bands, for tiles that are decoded once each."""
@@ -114,3 +123,15 @@ class MemoryProduct:
             name: Band(head, MemoryBytes(self._files[name]), needed[name])
             for name, head in self.product.bands.items()
         }
+
+
+def open_product(source: ProductSource, scene: SceneRef, most_bytes: int) -> RemoteProduct | MemoryProduct:
+    """Find a product and read what its small files and the first bytes of its bands say.
+
+    most_bytes: of memory that its files may take, where they come whole. Raises PermanentError or
+    TransientError.
+    """
+    files = source.open_product(scene, most_bytes)
+    if isinstance(files, RemoteFiles):
+        return RemoteProduct(files, source.connections, scene.name)
+    return MemoryProduct(scene.name, parse_radiometry(files.metadata, scene.name), files.bands)

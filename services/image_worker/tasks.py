@@ -6,9 +6,9 @@ from landpatch.celery import make_app
 from landpatch.ledger import open_ledger
 from landpatch.messages import CutScene, ImageMessage, SettlePatches
 from landpatch.settings import load_settings
-from landpatch.sources.eodata import open_eodata
 from landpatch.storage import open_store
 from landpatch.tasks import declare_task
+from services.image_worker.imagery import open_imagery
 from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
 
@@ -21,7 +21,7 @@ _turn = Turn()
 def _worker() -> ImageWorker:
     """Made when the first message comes, so that no client is older than its process."""
     settings = load_settings()
-    return ImageWorker(settings, open_store(settings), open_eodata(settings), open_ledger(settings), _turn)
+    return ImageWorker(settings, open_store(settings), open_imagery(settings), open_ledger(settings), _turn)
 
 
 def _give_up(message: ImageMessage, reason: str) -> None:

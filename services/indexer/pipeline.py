@@ -22,6 +22,7 @@ from landpatch.messages import RegionRequest, WriteIndex
 from landpatch.records import Outcome
 from landpatch.settings import Settings
 from landpatch.sources.gisco import fetch_boundaries, pick_region
+from landpatch.sources.label_source import open_label_source
 from landpatch.storage import Store
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class Indexer:
 
     def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
         """store: the destination. session: for the boundary service."""
+        self._labels = open_label_source(settings, session)
         self.settings = settings
         self.store = store
         self.ledger = ledger
@@ -44,7 +46,7 @@ class Indexer:
         rows = self._rows(request, layout)
         source = self.settings.source
         parquet = "application/vnd.apache.parquet"
-        self.store.put(layout.patches, build_patches(rows, source), parquet)
+        self.store.put(layout.patches, build_patches(rows, source, self._labels.names), parquet)
         self.store.put(layout.normalization, build_normalization(rows, source), "application/yaml")
         self.store.put(layout.filename2bbox, build_filename2bbox(rows, source), parquet)
         for leftover in self.store.find(layout.observations):
@@ -58,7 +60,7 @@ class Indexer:
         inventory = take_inventory(self.store, layout)
         images = self.ledger.outcomes(request.key, "images")
         labels = self.ledger.outcomes(request.key, "labels")
-        recipe = request.image_recipe(self.settings.source)
+        recipe = request.image_recipe(self.settings.source, self.settings.pixels)
         return [
             self._row(
                 patch.name,
@@ -86,8 +88,8 @@ class Indexer:
             image = None
         if label is not None and edition and label_outcome == Outcome("complete"):
             # Labels of two editions may be the same bytes; the run knows which it has seen to.
-            label = replace(label, edition=edition)
-        if label is not None and label.edition != edition:
+            label = replace(label, edition=edition, source=self._labels.recipe)
+        if label is not None and (label.edition, label.source) != (edition, self._labels.recipe):
             label = None
         if image is not None:
             whole = self.settings.is_complete(image.valid_fraction, image.clear_fraction)

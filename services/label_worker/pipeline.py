@@ -1,24 +1,22 @@
-"""exportImage window -> classes -> one .npy a patch -> store -> ledger."""
+"""Window of labels -> classes -> one .npy a patch -> store -> ledger."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import requests
 import structlog
-from numpy.typing import NDArray
 
 from landpatch.blocks import bound_block, halve_block
 from landpatch.celery import finish
 from landpatch.codec import encode_label
 from landpatch.errors import OverloadedError, PermanentError, TooLargeError
-from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch, parse_patch
+from landpatch.grid import PIXEL_SIZE_M, Patch, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels
 from landpatch.records import Outcome, Work
 from landpatch.settings import Settings
-from landpatch.sources.clcplus import MAX_SIDE, fetch_codes, to_classes
+from landpatch.sources.clcplus import MAX_SIDE
+from landpatch.sources.labels import LabelSource, LabelWindow
 from landpatch.stages import stage
 from landpatch.storage import Store
 
@@ -28,27 +26,24 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    """A window of codes, and the patches that lie in it."""
+class _Part:
+    """Labels of some patches of a block."""
 
     patches: tuple[Patch, ...]
-    bounds: tuple[int, int, int, int]
-    """xmin ymin xmax ymax, metres, EPSG:3035."""
-    codes: NDArray[np.uint8]
-    """(y, x), row 0 in the north."""
-    requests: int
-    """What it took to have it."""
+    window: LabelWindow
+    refusals: int
+    """Requests before it that were for more at once."""
 
 
 class LabelWorker:
     """Fetches labels. Holds no state of its own: everything is in the ledger and in the store."""
 
-    def __init__(self, settings: Settings, store: Store, ledger: Ledger, session: requests.Session) -> None:
-        """store: the destination. session: for the label service."""
+    def __init__(self, settings: Settings, store: Store, ledger: Ledger, source: LabelSource) -> None:
+        """store: the destination. source: of the labels."""
         self.settings = settings
         self.store = store
         self.ledger = ledger
-        self.session = session
+        self.source = source
         self._too_many = MAX_SIDE**2 + 1
         """Pixels that the service has refused to give at once."""
 
@@ -59,16 +54,16 @@ class LabelWorker:
         patches = [parse_patch(name) for name in message.patches if name not in before]
         work = Work()
         outcomes = dict(before)
-        for window in self._fetch_windows(message.label_year, patches) if patches else ():
-            work = replace(work, requests=work.requests + window.requests)
-            found = {patch.name: self._write(message, patch, window) for patch in window.patches}
+        for part in self._fetch_parts(message.label_year, patches) if patches else ():
+            found = {patch.name: self._write(message, patch, part.window) for patch in part.patches}
+            work = replace(work, requests=work.requests + part.refusals + part.window.requests)
             self.ledger.record(message.region, message.run, "labels", found)
             outcomes |= found
         self._finish(message, work, outcomes)
 
-    def _fetch_windows(
+    def _fetch_parts(
         self, edition: int, patches: Sequence[Patch], overloads: int = MAX_OVERLOADS
-    ) -> Iterator[_Window]:
+    ) -> Iterator[_Part]:
         """Windows that together hold all patches. What is refused is asked for again in halves; so is, a
         few times, what the service fails over."""
         bounds = bound_block(patches)
@@ -77,8 +72,8 @@ class LabelWorker:
         if pixels < self._too_many or len(patches) == 1:
             try:
                 with stage("labels"):
-                    codes = fetch_codes(self.settings.clcplus_url, self.session, edition, bounds)
-                yield _Window(tuple(patches), bounds, codes, 1)
+                    window = self.source.fetch(edition, patches)
+                yield _Part(tuple(patches), window, 0)
                 return
             except TooLargeError:
                 if len(patches) == 1:
@@ -90,18 +85,13 @@ class LabelWorker:
                 overloads, failed = overloads - 1, 1
             log.warning("a window was refused; asking for its halves", edition=edition, bounds=bounds)
         for half in halve_block(patches):
-            for window in self._fetch_windows(edition, half, overloads):
-                yield replace(window, requests=window.requests + failed)
+            for part in self._fetch_parts(edition, half, overloads):
+                yield replace(part, refusals=part.refusals + failed)
                 failed = 0
 
-    def _write(self, message: FetchLabels, patch: Patch, window: _Window) -> Outcome:
-        west, _, _, north = window.bounds
-        col = (patch.xmin - west) // PIXEL_SIZE_M
-        row = (north - patch.bounds[3]) // PIXEL_SIZE_M
-        part = window.codes[row : row + PATCH_SIZE_PX, col : col + PATCH_SIZE_PX]
-        what = f"CLC+ {message.label_year}, window {','.join(map(str, patch.bounds))}"
+    def _write(self, message: FetchLabels, patch: Patch, window: LabelWindow) -> Outcome:
         try:
-            data = encode_label(to_classes(part, what))
+            data = encode_label(window.cut(patch))
         except PermanentError as error:
             return Outcome("failed", str(error))
         self.store.put(RegionLayout(self.settings.prefix, message.nuts, message.year).label(patch.name), data)

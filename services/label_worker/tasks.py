@@ -7,6 +7,7 @@ from landpatch.ledger import open_ledger
 from landpatch.messages import FetchLabels
 from landpatch.settings import load_settings
 from landpatch.sources.http import make_session
+from landpatch.sources.label_source import open_label_source
 from landpatch.storage import open_store
 from landpatch.tasks import declare_task
 from services.label_worker.pipeline import LabelWorker
@@ -18,7 +19,8 @@ app = make_app("services.label_worker")
 def _worker() -> LabelWorker:
     """Made when the first message comes, so that no client is older than its process."""
     settings = load_settings()
-    return LabelWorker(settings, open_store(settings), open_ledger(settings), make_session(retries=1))
+    source = open_label_source(settings, make_session(retries=1))
+    return LabelWorker(settings, open_store(settings), open_ledger(settings), source)
 
 
 def _give_up(message: FetchLabels, reason: str) -> None:

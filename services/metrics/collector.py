@@ -12,7 +12,7 @@ from landpatch.broker import count_in_hand, count_waiting, oldest_waiting
 from landpatch.celery import QUEUES
 from landpatch.errors import InfrastructureError
 from landpatch.ledger import Ledger
-from landpatch.quota import Governor
+from landpatch.quota import PROCESSING, Governor
 from landpatch.records import Progress
 
 STATES = ("queued", "planning", "cutting", "indexing", "done", "failed")
@@ -78,19 +78,28 @@ class LandpatchCollector(Collector):
             value=sum(at.dead_letters for at in every),
         )
 
+    def _collect_counts(self) -> Iterator[tuple[str, str, float]]:
+        """What is counted in a minute and in 30 days, which the image source decides."""
+        left, quota = self._governor.left(), self._governor.quota
+        if quota.measure == PROCESSING:
+            scale = PROCESSING.scale
+            yield "minute_units_left", "Processing units left in this minute.", left.requests
+            yield "minute_units_limit", "Processing units of the account a minute.", quota.requests_per_minute
+            yield "month_units_left", "Processing units left in these 30 days.", left.volume / scale
+            limit = quota.volume_per_30_days / scale
+            yield "month_units_limit", "Processing units of the account in 30 days.", limit
+            return
+        yield "minute_requests_left", "Requests left in this minute.", left.requests
+        yield "minute_requests_limit", "Requests of the account in a minute.", quota.requests_per_minute
+        yield "month_bytes_left", "Bytes left in these 30 days.", left.volume
+        yield "month_bytes_limit", "Bytes that the account may move in 30 days.", quota.volume_per_30_days
+
     def _collect_quota(self) -> Iterator[GaugeMetricFamily]:
         left, quota = self._governor.left(), self._governor.quota
         for name, about, value in (
-            ("connections_left", "Connections to the EO data store that are free.", left.connections),
+            ("connections_left", "Connections to the image source that are free.", left.connections),
             ("connections_limit", "Connections that the account may have.", quota.connections),
-            ("minute_requests_left", "Requests left in this minute.", left.requests),
-            (
-                "minute_requests_limit",
-                "Requests that the account may make in a minute.",
-                quota.requests_per_minute,
-            ),
-            ("month_bytes_left", "Bytes left in these 30 days.", left.bytes),
-            ("month_bytes_limit", "Bytes that the account may move in 30 days.", quota.bytes_per_30_days),
+            *self._collect_counts(),
             (
                 "hold_seconds",
                 "How long the account still waits because the service asked it to.",

@@ -3,15 +3,18 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import get_args
 
 import uvicorn
 
 from landpatch.errors import LandpatchError, RequestError
-from landpatch.quota import read_quota
+from landpatch.quota import read_byte_quota, read_unit_quota
 from landpatch.settings import load_settings
-from services.sandbox.app import make_app
+from services.sandbox.app import Quotas, make_app
 from services.sandbox.client import ask
+from services.sandbox.download import Parts
 from services.sandbox.gate import make_gate
+from services.sandbox.identity import TOKEN_S, open_identity
 from services.sandbox.prepare import prepare
 
 
@@ -20,6 +23,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve", help="answer as the public services do")
     serving.add_argument("--port", type=int, required=True)
+    serving.add_argument(
+        "--parts",
+        choices=get_args(Parts),
+        default="ignored",
+        help="what becomes of requests for parts of a download",
+    )
+    serving.add_argument("--token-seconds", type=float, default=TOKEN_S, help="how long a token is valid")
     guarding = commands.add_parser("gate", help="guard the EO data store as the account's quota asks")
     guarding.add_argument("--port", type=int, required=True)
     guarding.add_argument("--upstream", required=True, help="URL of the S3 server behind")
@@ -52,7 +62,7 @@ def main(arguments: list[str]) -> int:
     """Run a command; its exit code."""
     options = _parse(arguments)
     if options.command == "gate":
-        gate = make_gate(options.upstream, read_quota(load_settings(None)))
+        gate = make_gate(options.upstream, read_byte_quota(load_settings(None)))
         uvicorn.run(gate, host=options.address, port=options.port, log_level="warning", access_log=False)
         return 0
     if options.command == "ask":
@@ -60,7 +70,11 @@ def main(arguments: list[str]) -> int:
     root = options.root.resolve()
     if options.command == "serve":
         root.mkdir(parents=True, exist_ok=True)
-        uvicorn.run(make_app(root), host=options.address, port=options.port, log_level="warning")
+        settings = load_settings(None)
+        identity = open_identity(settings, options.token_seconds)
+        quotas = Quotas(read_byte_quota(settings), read_unit_quota(settings))
+        app = make_app(root, identity, quotas, options.parts)
+        uvicorn.run(app, host=options.address, port=options.port, log_level="warning")
         return 0
     try:
         total = prepare(options.region, options.year, root, lambda line: print(line, flush=True))

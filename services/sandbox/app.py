@@ -1,6 +1,8 @@
-"""The HTTP services of the sandbox: catalogue, ImageServer, boundary file, geocoder."""
+"""The HTTP services of the sandbox: catalogue, tokens, downloads, Sentinel Hub, ImageServer, boundary file,
+geocoder."""
 
 import gzip
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -11,8 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from landpatch.quota import Quota
 from services.sandbox.catalogue import read_products
+from services.sandbox.download import Download, Parts
+from services.sandbox.gate import Gate
 from services.sandbox.geocoder import find_places
+from services.sandbox.identity import Identity, TokenError
 from services.sandbox.imageserver import (
     ExportError,
     describe_error,
@@ -23,16 +29,32 @@ from services.sandbox.imageserver import (
 from services.sandbox.landscape import NUTS_FILE
 from services.sandbox.odata import BadQueryError, answer, parse_query
 from services.sandbox.prepare import check_request, read_progress, start_preparing
+from services.sandbox.sentinelhub import Meter, SentinelHub
 
 _SERVICE = "/arcgis/rest/services/CLC_plus/{service}/ImageServer"
 
 
-def make_app(root: Path) -> Starlette:
-    """The application; root: where products and catalogue lie."""
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """Of the one account."""
+
+    downloads: Quota
+    processing: Quota
+
+
+def make_app(root: Path, identity: Identity, quotas: Quotas, parts: Parts = "ignored") -> Starlette:
+    """The application; root: where products and catalogue lie. identity, quotas: of the one account. parts:
+    what becomes of requests for parts of a download."""
+    download = Download(root, identity, Gate(quotas.downloads), parts)
+    hub = SentinelHub(root, identity, Meter(quotas.processing))
     app = Starlette(
         routes=[
             Route("/healthz", _tell_health),
             Route("/odata/v1/Products", _find_products),
+            Route("/odata/v1/Products({id})/$value", download.send),
+            Route("/auth/realms/CDSE/protocol/openid-connect/token", _grant, methods=["POST"]),
+            Route("/api/v1/catalog/1.0.0/search", hub.search, methods=["POST"]),
+            Route("/api/v1/process", hub.process, methods=["POST"]),
             Route(_SERVICE, _tell_service),
             Route(f"{_SERVICE}/exportImage", _export, methods=["GET", "POST"]),
             Route("/gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson", _send_boundaries),
@@ -42,6 +64,7 @@ def make_app(root: Path) -> Starlette:
         ]
     )
     app.state.root = root
+    app.state.identity = identity
     return app
 
 
@@ -59,6 +82,14 @@ async def _find_products(request: Request) -> Response:
     except BadQueryError as error:
         return JSONResponse({"detail": error.detail}, status_code=error.status)
     return JSONResponse(body)
+
+
+async def _grant(request: Request) -> Response:
+    form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+    try:
+        return JSONResponse(request.app.state.identity.grant(form))
+    except TokenError as error:
+        return JSONResponse(error.body, error.status)
 
 
 async def _tell_service(request: Request) -> Response:

@@ -51,6 +51,11 @@ def read_products(root: Path) -> list[dict[str, Any]]:
     return [_parse(path).product for path in sorted((root / _FOLDER).glob("S2*.json"))]
 
 
+def find_product(root: Path, product_id: str) -> dict[str, Any] | None:
+    """The product with an id, or None."""
+    return next((product for product in read_products(root) if product["Id"] == product_id), None)
+
+
 def _parse(path: Path) -> Entry:
     data = json.loads(path.read_text())
     return Entry(data["product"], frozenset((row, col) for row, col in data["blocks"]))

@@ -50,7 +50,7 @@ class Gate:
 
     @property
     def _exhausted(self) -> bool:
-        return self.tally.bytes >= self.quota.bytes_per_30_days
+        return self.tally.bytes >= self.quota.volume_per_30_days
 
     def enter(self) -> int | None:
         """Let a request in; None, or how many seconds to wait when it is refused."""

@@ -24,6 +24,9 @@ _SANDBOX_PATHS = {
     ),
     "LANDPATCH_NUTS_URL": "/gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson",
     "LANDPATCH_NOMINATIM_URL": "/nominatim/search",
+    "LANDPATCH_CDSE_TOKEN_URL": "/auth/realms/CDSE/protocol/openid-connect/token",
+    "LANDPATCH_ODATA_DOWNLOAD_URL": "/odata/v1/Products",
+    "LANDPATCH_SENTINELHUB_URL": "",
 }
 
 
@@ -43,8 +46,8 @@ class Part:
 
 
 def embeds_sandbox(settings: Settings) -> bool:
-    """Whether the sources are the sandbox: when no EO credentials are set."""
-    return settings.eo_access_key is None
+    """Whether the sources are the sandbox: when no credentials of any image source are set."""
+    return not settings.has_account
 
 
 def make_environment(settings: Settings, access: Access, folders: Folders) -> dict[str, str]:
@@ -71,8 +74,19 @@ def make_environment(settings: Settings, access: Access, folders: Folders) -> di
             "EO_S3_ACCESS_KEY_ID": access.eo_key,
             "EO_S3_SECRET_ACCESS_KEY": access.eo_secret,
         }
+        environment |= _sandbox_account(access)
         environment |= {name: base + path for name, path in _SANDBOX_PATHS.items() if name not in chosen}
     return environment | _bypass_proxy()
+
+
+def _sandbox_account(access: Access) -> dict[str, str]:
+    """The sandbox's one account, as those know it who ask for a token."""
+    return {
+        "LANDPATCH_CDSE_USER": access.eo_key,
+        "LANDPATCH_CDSE_PASSWORD": access.eo_secret,
+        "LANDPATCH_SENTINELHUB_CLIENT_ID": access.eo_key,
+        "LANDPATCH_SENTINELHUB_CLIENT_SECRET": access.eo_secret,
+    }
 
 
 def explicit_settings(settings: Settings) -> dict[str, str]:
@@ -120,7 +134,7 @@ def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Par
 def _sandbox(access: Access, folders: Folders) -> Part:
     command = [sys.executable, "-m", "services.sandbox", "serve"]
     command += ["--port", str(access.sandbox_port), "--root", str(folders.sandbox)]
-    return Part("sandbox", command, f"http://127.0.0.1:{access.sandbox_port}")
+    return Part("sandbox", command, f"http://127.0.0.1:{access.sandbox_port}", _sandbox_account(access))
 
 
 def _gate(access: Access) -> Part:

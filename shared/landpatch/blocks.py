@@ -42,6 +42,27 @@ def bound_block(patches: Sequence[Patch]) -> tuple[int, int, int, int]:
     return west, south, max(b[2] for b in bounds), max(b[3] for b in bounds)
 
 
+def lay_rectangles(patches: Sequence[Patch], most_cells: int) -> list[tuple[Patch, ...]]:
+    """Group patches into rectangles without a gap, at most so many cells a side.
+
+    From south to north and west to east, each as wide as it gets and then as high. Every patch is in one; the
+    order of `patches` does not matter.
+    """
+    left = {(patch.ymin // PATCH_SIZE_M, patch.xmin // PATCH_SIZE_M): patch for patch in patches}
+    rectangles = []
+    for row, col in sorted(left):
+        if (row, col) not in left:
+            continue
+        width = height = 1
+        while width < most_cells and (row, col + width) in left:
+            width += 1
+        while height < most_cells and all((row + height, col + right) in left for right in range(width)):
+            height += 1
+        cells = [(row + up, col + right) for up in range(height) for right in range(width)]
+        rectangles.append(tuple(left.pop(cell) for cell in cells))
+    return rectangles
+
+
 def halve_block(patches: Sequence[Patch]) -> tuple[tuple[Patch, ...], tuple[Patch, ...]]:
     """Cut a block of two or more different patches in two across the longer side of its window."""
     west, south, east, north = bound_block(patches)

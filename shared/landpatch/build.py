@@ -16,11 +16,12 @@ from landpatch.ledger import Ledger, open_ledger
 from landpatch.messages import RegionRequest
 from landpatch.records import Progress
 from landpatch.settings import Settings
-from landpatch.sources.clcplus import EDITIONS, check_edition
-from landpatch.sources.eodata import open_eodata
+from landpatch.sources.catalogue import open_catalogue
+from landpatch.sources.clcplus import EDITIONS
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
-from landpatch.sources.odata import check_catalogue
+from landpatch.sources.imagery import check_image_source
+from landpatch.sources.label_source import open_label_source
 from landpatch.storage import open_store
 
 FIRST_YEAR = 2015
@@ -37,9 +38,11 @@ def prepare_request(
     cover: Cover,
     composite: Method,
     today: date,
+    editions: tuple[int, ...] | None = EDITIONS,
 ) -> RegionRequest:
     """A request from what a user typed; start and end are `MM-DD`.
 
+    editions: the years that there are labels of; None where any may be asked for.
     Raises RequestError with one line that says what is wrong and how to mend it.
     """
     nuts = parse_nuts(nuts)
@@ -52,11 +55,10 @@ def prepare_request(
         raise RequestError(f"START {start} is after END {end}")
     if first > today:
         raise RequestError(f"START {first} lies in the future")
-    if label_year is None and year in EDITIONS:
+    if label_year is None and (editions is None or year in editions):
         label_year = year
     if label_year is not None and not 2000 <= label_year <= 2100:
-        known = " and ".join(map(str, EDITIONS))
-        raise RequestError(f"no CLC+ Backbone of {label_year}: LABEL_YEAR may be {known}")
+        raise RequestError(f"no labels of {label_year}: LABEL_YEAR may be {_name_years(editions)}")
     return RegionRequest(
         nuts=nuts,
         year=year,
@@ -67,6 +69,10 @@ def prepare_request(
         cover=cover,
         composite=composite,
     )
+
+
+def _name_years(editions: tuple[int, ...] | None) -> str:
+    return "any from 2000 to 2100" if editions is None else " and ".join(map(str, editions))
 
 
 def _day(text: str, year: int, name: str) -> date:
@@ -88,25 +94,25 @@ def check_regions(
     remarks = []
     if settings.source == "sandbox":
         remarks.append(
-            "SANDBOX: no EO_S3_ACCESS_KEY_ID is set, so the pixels are synthetic (see README, "
+            f"SANDBOX: no {settings.account.variable} is set, so the pixels are synthetic (see README, "
             "'The real thing')"
         )
     open_ledger(settings).check()
     store = open_store(settings)
     store.check()
-    open_eodata(settings).check()
     session = make_session()
+    labels, catalogue = open_label_source(settings, session), open_catalogue(settings, session)
     year, label_year = requests[0].year, requests[0].label_year
     try:
+        check_image_source(settings)
         boundaries = fetch_boundaries(settings.nuts_url, session)
         for request in requests:
             pick_region(boundaries, request.nuts)
-        check_catalogue(settings.odata_url, session)
+        catalogue.check()
         if label_year is None:
-            known = " and ".join(map(str, EDITIONS))
-            remarks.append(f"no CLC+ Backbone of {year} (there is {known}): images only")
+            remarks.append(f"no CLC+ Backbone of {year} (there is {_name_years(EDITIONS)}): images only")
         else:
-            check_edition(settings.clcplus_url, session, label_year)
+            labels.check(label_year)
         if explicit_label_year:
             remarks.append(f"labels are of {label_year}, images of {year}")
     except TransientError as error:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ _NPY_HEADER = re.compile(
     re.DOTALL,
 )
 """Source: numpy.lib.format, version 1.0; as numpy writes it."""
-_TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def decode_published_image(data: bytes, name: str, bounds: tuple[float, float, f
     in any band becomes 0, no observation, in all. Raises PermanentError that says what differs.
     """
     what = f"{name}.tif"
-    if data[:4] not in _TIFF_SIGNATURES:
+    if data[:4] not in TIFF_SIGNATURES:
         raise PermanentError(f"{what}: not a TIFF")
     try:
         with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
@@ -163,7 +163,7 @@ def _own_tags(image: DatasetReader) -> dict[str, str]:
 
 @contextmanager
 def _opened(data: bytes, patch: Patch) -> Iterator[DatasetReader]:
-    if data[:4] not in _TIFF_SIGNATURES:
+    if data[:4] not in TIFF_SIGNATURES:
         raise PermanentError(f"{patch.name}.tif: not a TIFF")
     try:
         with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
@@ -252,26 +252,35 @@ def _read_member(members: zipfile.ZipFile, name: str, most: int, what: str) -> b
 
 
 def decode_class_raster(data: bytes, width: int, height: int, what: str) -> NDArray[np.uint8]:
-    """The one band of a TIFF answer, (y, x) uint8, row 0 in the north.
+    """The one band of a TIFF answer, (y, x) uint8, row 0 in the north; errors as of `decode_raster`."""
+    classes: NDArray[np.uint8] = decode_raster(data, (1, height, width), "uint8", what)[0]
+    return classes
+
+
+def decode_raster(
+    data: bytes, shape: tuple[int, int, int], dtype: Literal["uint8", "uint16"], what: str
+) -> NDArray[Any]:
+    """A TIFF answer, (band, y, x), row 0 in the north.
 
     Only the first bytes and the decoded shape are believed: an error may come as status 200 and
     `Content-Type: image/tiff`. Raises PermanentError with `what` and the beginning of the answer.
     """
-    if data[:4] not in _TIFF_SIGNATURES:
+    count, height, width = shape
+    if data[:4] not in TIFF_SIGNATURES:
         raise PermanentError(f"{what}: not a TIFF but {data[:200]!r}")
     try:
         with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as raster:
-            if (raster.width, raster.height, raster.count) != (width, height, 1):
+            if (raster.count, raster.height, raster.width) != shape:
                 raise PermanentError(
                     f"{what}: {raster.count} bands of {raster.width} x {raster.height} pixels,"
-                    f" not one of {width} x {height}"
+                    f" not {count} of {width} x {height}"
                 )
-            if raster.dtypes[0] != "uint8":
-                raise PermanentError(f"{what}: pixels are {raster.dtypes[0]}, not uint8")
+            if set(raster.dtypes) != {dtype}:
+                raise PermanentError(f"{what}: pixels are {raster.dtypes[0]}, not {dtype}")
             rows, columns = raster.block_shapes[0]
-            if rows * columns > max(width * height, MAX_BLOCK_PIXELS):
+            if rows * columns * count > max(width * height * count, MAX_BLOCK_PIXELS):
                 raise PermanentError(f"{what}: blocks of {columns} x {rows} pixels")
-            classes: NDArray[np.uint8] = raster.read(1)
+            pixels: NDArray[Any] = raster.read()
     except RasterioError as error:
         raise PermanentError(f"{what}: not a whole TIFF: {error}") from error
-    return classes
+    return pixels

@@ -2,7 +2,8 @@
 
     LandpatchError
     ├── TransientError        the queue tries again later
-    │   └── OverloadedError   a smaller request may be answered
+    │   ├── OverloadedError   a smaller request may be answered
+    │   └── RefusedError      the whole account has to wait
     ├── PermanentError        recorded with its reason; the work goes on without
     │   ├── AbsentError       what was asked for is not there
     │   └── TooLargeError     a smaller request will be answered
@@ -26,6 +27,15 @@ class TransientError(LandpatchError):
 
 class OverloadedError(TransientError):
     """The service failed over this request, perhaps because it was too much at once."""
+
+
+class RefusedError(TransientError):
+    """The service asks the account to wait."""
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        """wait_s: for how many seconds, where it says so."""
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class InfrastructureError(TransientError):

@@ -6,13 +6,15 @@ each time.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from zlib import crc32
 
+from landpatch.blocks import lay_rectangles
 from landpatch.coverage import Coverage, Scene, plan_first_round, plan_next_round
-from landpatch.grid import PATCH_SIZE_M, Patch, parse_patch
-from landpatch.quota import Quota
+from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, Patch, parse_patch
+from landpatch.processing_units import MAX_SIDE, count_units
+from landpatch.quota import PROCESSING, Quota
 from landpatch.transfer import CHUNK_BYTES, HEAD_REQUESTS
 
 PRODUCT_BYTES = 700e6
@@ -28,6 +30,8 @@ TILE_CPU_S = 0.83
 """To decode what lies in one tile of the 10 m bands, in all bands; benchmark `dense`."""
 PATCH_CPU_S = 0.055
 """To warp, encode and store a patch; benchmark `dense`."""
+RENDERED_BYTES = 1_000_000
+"""Of a patch that is rendered, 13 bands of 16 bits, packed."""
 TASK_S = 1.5
 """To take up a product and read its heads."""
 CLOUD_POWER = 4
@@ -51,10 +55,13 @@ class Forecast:
     """Products to be cut, each counted in every round."""
     rounds: int = 0
     bytes: int = 0
-    """From the EO data store."""
+    """From the image source."""
     requests: int = 0
-    """To the EO data store."""
+    """To the image source."""
+    processing_units: float = 0.0
+    """Of Sentinel Hub, where it is the image source."""
     label_requests: int = 0
+    """Windows of labels, each a request to the label service."""
     cpu_s: float = 0.0
     uncovered: int = 0
     """Patches that no product covers."""
@@ -65,21 +72,61 @@ class Forecast:
         return Forecast(**added | {"rounds": max(self.rounds, other.rounds)})
 
     def quota_days(self, quota: Quota) -> float:
-        """Days in which the account may move so many bytes."""
-        return self.bytes / (quota.bytes_per_30_days / 30)
+        """Days in which the account may move so many bytes, or have so much processed."""
+        volume = self.processing_units * quota.measure.scale if quota.measure == PROCESSING else self.bytes
+        return volume / (quota.volume_per_30_days / 30)
 
     def duration_s(self, quota: Quota, cores: int) -> float:
         """Seconds it takes at least: the longest of cutting, downloading and asking, and each round's
         beginning."""
         download_s = self.bytes / (quota.connections * quota.connection_bytes_per_s)
-        asking_s = self.requests / (quota.requests_per_minute / 60)
+        asked = self.processing_units if quota.measure == PROCESSING else self.requests
+        asking_s = asked / (quota.requests_per_minute / 60)
         return max(self.cpu_s / cores, download_s, asking_s) + TASK_S * self.rounds
 
 
-def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: int) -> Forecast:
+Price = Callable[[Scene, Sequence[Patch]], Forecast]
+"""What it takes to have patches of a scene."""
+
+
+def price_parts(scene: Scene, patches: Sequence[Patch]) -> Forecast:
+    """Of those parts of a product that are needed."""
+    tiles = min(PRODUCT_TILES, count_tiles(patches))
+    size = (scene.size or PRODUCT_BYTES) * BAND_SHARE * tiles / PRODUCT_TILES
+    requests = HEAD_REQUESTS + max(13, round(size / CHUNK_BYTES))
+    return Forecast(tasks=1, bytes=round(size), requests=requests, cpu_s=_cut_s(tiles, len(patches)))
+
+
+def price_whole(scene: Scene, patches: Sequence[Patch]) -> Forecast:
+    """Of a whole product, however little of it is needed."""
+    tiles = min(PRODUCT_TILES, count_tiles(patches))
+    size = round(scene.size or PRODUCT_BYTES)
+    return Forecast(tasks=1, bytes=size, requests=1, cpu_s=_cut_s(tiles, len(patches)))
+
+
+def _cut_s(tiles: int, patches: int) -> float:
+    return TILE_CPU_S * tiles + PATCH_CPU_S * patches
+
+
+def price_rendered(_: Scene, patches: Sequence[Patch]) -> Forecast:
+    """Of patches that Sentinel Hub renders."""
+    rectangles = lay_rectangles(patches, MAX_SIDE // PATCH_SIZE_PX)
+    return Forecast(
+        tasks=1,
+        bytes=RENDERED_BYTES * len(patches),
+        requests=len(rectangles),
+        processing_units=count_units(PATCH_SIZE_PX, PATCH_SIZE_PX) * len(patches),
+        cpu_s=PATCH_CPU_S * len(patches),
+    )
+
+
+def forecast_images(
+    coverage: Coverage, wanted: Collection[str], max_products: int, price: Price = price_parts
+) -> Forecast:
     """What the images will take.
 
-    coverage: of all patches of the region. wanted: names of the patches to be made.
+    coverage: of all patches of the region. wanted: names of the patches to be made. price: of the image
+    source.
     """
     first = plan_first_round(coverage)
     plan = {name: scene_id for name, scene_id in first.items() if name in wanted}
@@ -96,7 +143,7 @@ def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: i
             tried[name].append(scene_id)
         used |= by_scene.keys()
         for scene_id, patches in by_scene.items():
-            total += _forecast_task(scenes[scene_id], patches)
+            total += price(scenes[scene_id], patches)
         total = replace(total, rounds=total.rounds + 1)
         open_ = {
             name: tried[name]
@@ -107,17 +154,6 @@ def forecast_images(coverage: Coverage, wanted: Collection[str], max_products: i
         }
         plan = plan_next_round(coverage, open_, open_, max_products)
     return total + Forecast(images=len(wanted) - total.uncovered, products=len(used))
-
-
-def _forecast_task(scene: Scene, patches: Sequence[Patch]) -> Forecast:
-    tiles = min(PRODUCT_TILES, count_tiles(patches))
-    size = (scene.size or PRODUCT_BYTES) * BAND_SHARE * tiles / PRODUCT_TILES
-    return Forecast(
-        tasks=1,
-        bytes=round(size),
-        requests=HEAD_REQUESTS + max(13, round(size / CHUNK_BYTES)),
-        cpu_s=TILE_CPU_S * tiles + PATCH_CPU_S * len(patches),
-    )
 
 
 def count_tiles(patches: Sequence[Patch]) -> int:

@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -19,6 +19,7 @@ from landpatch.grid import CRS as GRID_CRS
 from landpatch.grid import PATCH_SIZE_M, Patch, parse_patch, patch_boxes
 from landpatch.layout import patch_of_filename
 from landpatch.radiometry import BANDS
+from landpatch.sources.labels import CLCPLUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,10 @@ class LabelFacts:
     etag: str
     sha256: str
     edition: int
-    """Year of CLC+ Backbone; 0 where nothing tells it."""
+    """Year of the labels; 0 where nothing tells it."""
+    source: str
+    """What it depends on besides patch and edition: `clcplus`, or the rasters and the class table; empty
+    where nothing tells it."""
     pixels: tuple[int, ...]
     """Pixels of each class, 0 to 11."""
 
@@ -137,8 +141,14 @@ def _source_tag(source: str | None) -> dict[str, str]:
     return {"LANDPATCH_SOURCE": source} if source else {}
 
 
-def build_patches(rows: Sequence[PatchRow], source: str | None = None) -> bytes:
-    """`patches.parquet`: GeoParquet 1.0, EPSG:3035, a row for every cell, sorted by patch name."""
+def build_patches(
+    rows: Sequence[PatchRow], source: str | None = None, classes: Mapping[int, str] | None = None
+) -> bytes:
+    """`patches.parquet`: GeoParquet 1.0, EPSG:3035, a row for every cell, sorted by patch name.
+
+    classes: names of the labels' classes, where they are not those of CLC+ Backbone; in the file's metadata
+    as JSON, `LANDPATCH_CLASSES`.
+    """
     ordered = sorted(rows, key=lambda row: row.patch)
     patches = [parse_patch(row.patch) for row in ordered]
     table = pa.Table.from_pylist([_flatten(row) for row in ordered], schema=_SCHEMA)
@@ -146,11 +156,11 @@ def build_patches(rows: Sequence[PatchRow], source: str | None = None) -> bytes:
     table = table.add_column(1, "bbox", bounds)
     geometry = pa.array(shapely.to_wkb(patch_boxes(patches)).tolist(), pa.binary())
     table = table.append_column("geometry", geometry)
+    metadata = {"geo": json.dumps(_geo_metadata(patches))} | _source_tag(source)
+    if classes:
+        metadata["LANDPATCH_CLASSES"] = json.dumps(dict(classes), ensure_ascii=False)
     buffer = io.BytesIO()
-    pq.write_table(
-        table.replace_schema_metadata({"geo": json.dumps(_geo_metadata(patches))} | _source_tag(source)),
-        buffer,
-    )
+    pq.write_table(table.replace_schema_metadata(metadata), buffer)
     return buffer.getvalue()
 
 
@@ -166,6 +176,7 @@ def _geo_metadata(patches: Sequence[Patch]) -> dict[str, object]:
     return {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
+_SOURCE = "label_source"
 _FLOATS, _INTEGERS, _TEXTS = (pa.list_(kind) for kind in (pa.float64(), pa.int64(), pa.string()))
 _SCHEMA = pa.schema(
     {
@@ -186,6 +197,7 @@ _SCHEMA = pa.schema(
         "band_var": _FLOATS,
         "label_reason": pa.string(),
         "label_edition": pa.int64(),
+        "label_source": pa.string(),
         "label_pixels": _INTEGERS,
         "label_size": pa.int64(),
         "label_etag": pa.string(),
@@ -205,8 +217,8 @@ def _flatten(row: PatchRow) -> dict[str, object]:
         for name in ("size", "etag", "sha256"):
             record[f"image_{name}"] = getattr(row.image, name)
     if row.label is not None:
-        record |= {"label_edition": row.label.edition, "label_pixels": list(row.label.pixels)}
-        for name in ("size", "etag", "sha256"):
+        record["label_pixels"] = list(row.label.pixels)
+        for name in ("size", "etag", "sha256", "edition", "source"):
             record[f"label_{name}"] = getattr(row.label, name)
     return record
 
@@ -217,11 +229,20 @@ def read_patches(data: bytes) -> dict[str, PatchRow]:
     Raises PermanentError when it is not such a file.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=_SCHEMA.names).cast(_SCHEMA)
-        rows = [_unflatten(record) for record in table.to_pylist()]
+        rows = [_unflatten(record) for record in _read_table(data).to_pylist()]
         return {parse_patch(row.patch).name: row for row in rows}
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise PermanentError(f"patches.parquet cannot be read: {str(error)[:200]}") from error
+
+
+def _read_table(data: bytes) -> pa.Table:
+    file = pq.ParquetFile(pa.BufferReader(data))
+    there = file.schema_arrow.names
+    if _SOURCE not in there:  # of a time when there was but one
+        table = file.read([name for name in _SCHEMA.names if name != _SOURCE])
+        place = _SCHEMA.get_field_index(_SOURCE)
+        return table.add_column(place, _SOURCE, pa.array([CLCPLUS] * len(table))).cast(_SCHEMA)
+    return file.read(_SCHEMA.names).cast(_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +294,10 @@ def _unflatten(record: dict[str, object]) -> PatchRow:
         )  # fmt: skip
     if record["label_sha256"] is not None:
         label = LabelFacts(
-            **{name: fact(f"label_{name}") for name in ("size", "etag", "sha256", "edition", "pixels")}  # type: ignore[arg-type]
+            **{
+                name: fact(f"label_{name}")
+                for name in ("size", "etag", "sha256", "edition", "source", "pixels")
+            }  # type: ignore[arg-type]
         )
     texts = {name: str(record[name] or "") for name in ("patch", "state", "reason", "label_reason")}
     if not _is_whole(image, 2 * len(BANDS)) or not _is_whole(label, len(LABEL_CLASSES)):

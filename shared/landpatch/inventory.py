@@ -33,17 +33,21 @@ class Inventory:
         """The images that were made by a recipe."""
         return {name: found for name, found in self.images.items() if found.recipe == recipe}
 
-    def labels_of(self, edition: int | None) -> dict[str, LabelFacts]:
-        """The labels of an edition."""
-        return {name: found for name, found in self.labels.items() if found.edition == edition}
+    def labels_of(self, edition: int | None, source: str) -> dict[str, LabelFacts]:
+        """The labels of an edition from a source, which its recipe names."""
+        return {
+            name: found
+            for name, found in self.labels.items()
+            if (found.edition, found.source) == (edition, source)
+        }
 
 
 def take_inventory(store: Store, layout: RegionLayout) -> Inventory:
     """Read and check every image and label of a region.
 
     An object whose size and ETag are those of the last index is not read again. The edition of a label
-    that the last index does not know is 0: the bytes do not tell it. A truncated or foreign object is
-    left out, with a warning.
+    that the last index does not know is 0, and its source empty: the bytes do not tell them. A truncated or
+    foreign object is left out, with a warning.
     """
     known = _read_last_index(store, layout)
     with ThreadPoolExecutor(READERS) as pool:
@@ -152,5 +156,6 @@ def describe_label(data: bytes, name: str, etag: str) -> LabelFacts:
         etag=etag,
         sha256=sha256(data),
         edition=0,
+        source="",
         pixels=tuple(np.bincount(classes.ravel(), minlength=12).tolist()),
     )

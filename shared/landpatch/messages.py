@@ -39,7 +39,7 @@ SceneId = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{8,64}$")]
 Year = Annotated[int, Field(ge=2015, le=2100)]
 """Of images."""
 Edition = Annotated[int, Field(ge=2000, le=2100)]
-"""Of CLC+ Backbone."""
+"""Year of the labels."""
 PatchName = Annotated[str, StringConstraints(pattern=r"^-?\d{1,8}_-?\d{1,8}_\d{1,6}_\d{1,8}$")]
 
 
@@ -61,7 +61,7 @@ class RegionRequest(Message):
     nuts: Nuts3
     year: Year
     label_year: Edition | None = None
-    """Edition of CLC+ Backbone; None: images only."""
+    """Edition of the labels; None: images only."""
     max_cloud: float = Field(30.0, ge=0, le=100)
     """Percent of the whole product."""
     start: date
@@ -82,10 +82,14 @@ class RegionRequest(Message):
         """Names the region and year: `FR101/2021`."""
         return f"{self.nuts}/{self.year}"
 
-    def image_recipe(self, source: str) -> str:
-        """What an image depends on besides its patch; two images of one recipe can replace each other."""
+    def image_recipe(self, source: str, pixels: str = "products") -> str:
+        """What an image depends on besides its patch; two images of one recipe can replace each other.
+
+        source, pixels: as of `Settings`.
+        """
         choice = f"start={self.start};end={self.end};max_cloud={self.max_cloud:g}"
-        return f"source={source};{choice};composite={self.composite}"
+        recipe = f"source={source};{choice};composite={self.composite}"
+        return recipe if pixels == "products" else f"{recipe};pixels={pixels}"
 
 
 class PlanRegion(Message):

@@ -1,7 +1,7 @@
 """Ask what regions would take: boundary, store and catalogue are read, nothing is written or queued."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import requests
@@ -9,17 +9,32 @@ import requests
 from landpatch.blocks import lay_blocks
 from landpatch.coverage import Scene, drop_reprocessed, measure_coverage
 from landpatch.errors import InfrastructureError, PermanentError, RequestError, TransientError
-from landpatch.forecast import Forecast, forecast_images
+from landpatch.forecast import (
+    Forecast,
+    Price,
+    forecast_images,
+    price_parts,
+    price_rendered,
+    price_whole,
+)
 from landpatch.grid import Patch, lay_grid
 from landpatch.inventory import take_inventory
 from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.messages import RegionRequest
-from landpatch.settings import Settings
-from landpatch.sources.clcplus import USUAL_LIMITS
+from landpatch.settings import ImageSource, Settings
+from landpatch.sources.catalogue import open_catalogue
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
-from landpatch.sources.odata import find_scenes, search_area
+from landpatch.sources.label_source import open_label_source
+from landpatch.sources.odata import search_area
 from landpatch.storage import Store
+
+_PRICES: Mapping[ImageSource, Price] = {
+    "eodata": price_parts,
+    # Whether the download gives parts of a product is only known when it is asked.
+    "odata-zip": price_whole,
+    "sentinelhub": price_rendered,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +53,13 @@ class Planner:
     """Forecasts regions from what the services and the store say now."""
 
     def __init__(self, settings: Settings, store: Store, session: requests.Session | None = None) -> None:
-        """store: the destination, which is only read."""
+        """store: the destination, which is only read. Raises ConfigurationError for a wrong class table, or
+        a catalogue that asks for credentials without them."""
         self.settings = settings
         self.store = store
         self.session = session or make_session()
+        self._catalogue = open_catalogue(settings, self.session)
+        self._labels = open_label_source(settings, self.session)
         self._boundaries: Boundaries | None = None
 
     def regions(self) -> list[str]:
@@ -96,8 +114,8 @@ class Planner:
         every = lay_grid(boundary)
         patches = every if request.cover == "intersects" else lay_grid(boundary, request.cover)
         inventory = take_inventory(self.store, RegionLayout(self.settings.prefix, request.nuts, request.year))
-        images = inventory.images_of(request.image_recipe(self.settings.source))
-        labels = inventory.labels_of(request.label_year)
+        images = inventory.images_of(request.image_recipe(self.settings.source, self.settings.pixels))
+        labels = inventory.labels_of(request.label_year, self._labels.recipe)
         return _Region(
             request,
             every,
@@ -109,20 +127,16 @@ class Planner:
     def _find_scenes(self, request: RegionRequest, patches: Sequence[Patch]) -> list[Scene]:
         if not patches:
             return []
-        findings = find_scenes(
-            self.settings.odata_url,
-            self.session,
-            search_area(patches),
-            request.start,
-            request.end,
-            request.max_cloud,
-        )
+        area = search_area(patches)
+        findings = self._catalogue.find(area, request.start, request.end, request.max_cloud)
         return drop_reprocessed(findings.scenes)
 
     def _forecast_region(self, region: _Region, scenes: Sequence[Scene]) -> Forecast:
         made = Forecast()
         if region.images:
             coverage = measure_coverage(region.every, scenes)
-            made = forecast_images(coverage, region.images, self.settings.max_products)
-        blocks = lay_blocks(region.labels, USUAL_LIMITS.width, USUAL_LIMITS.height)
+            price = _PRICES[self.settings.image_source]
+            made = forecast_images(coverage, region.images, self.settings.max_products, price)
+        limits = self._labels.usual_limits
+        blocks = lay_blocks(region.labels, limits.width, limits.height)
         return replace(made, patches=region.patches, labels=len(region.labels), label_requests=len(blocks))

@@ -31,6 +31,9 @@ _LONGEST_WAIT_S = 1800
 EXHAUSTED_BYTES_PER_S = 1_000_000
 """On the one connection that is left when the volume of 30 days is used up."""
 
+UNLIMITED_BYTES_PER_S = 10**12
+"""Where a service counts something else."""
+
 _ACQUIRE = """
 local time = redis.call('TIME')
 local second = tonumber(time[1])
@@ -56,13 +59,18 @@ for i = 1, #seconds, 2 do
     if at < oldest then oldest = at end
   end
 end
-if sum >= tonumber(ARGV[5]) then return {(oldest + 61) * 1000 - now, exhausted} end
+local weight = tonumber(ARGV[7])
+if sum > 0 and sum + weight > tonumber(ARGV[5]) then return {(oldest + 61) * 1000 - now, exhausted} end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('HINCRBY', KEYS[2], second, 1)
+redis.call('HINCRBY', KEYS[2], second, ARGV[7])
 redis.call('EXPIRE', KEYS[2], 120)
 redis.call('HINCRBY', KEYS[3], today, ARGV[3])
 return {0, exhausted}
+"""
+
+_COUNT = """
+redis.call('HINCRBY', KEYS[1], math.floor(redis.call('TIME')[1] / 86400), ARGV[1])
 """
 
 _HOLD = """
@@ -80,13 +88,32 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What a quota counts."""
+
+    minute: str
+    """What is counted in a minute, for a person."""
+    volume: str
+    """What is counted in 30 days, for a person."""
+    scale: int
+    """How much is counted for one `volume`."""
+
+
+BYTES = Measure("requests", "GB", 10**9)
+PROCESSING = Measure("processing units", "processing units", 1000)
+"""Of Sentinel Hub: thousandths are counted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """What an account may do."""
 
     connections: int
     connection_bytes_per_s: int
     requests_per_minute: int
-    bytes_per_30_days: int
+    volume_per_30_days: int
+    """Bytes, or what `measure` says."""
+    measure: Measure = BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +123,7 @@ class Left:
     connections: int
     requests: int
     """In this minute."""
-    bytes: int
+    volume: int
     """In these 30 days."""
     held_s: float
     """Seconds for which the account waits because the service asked it to."""
@@ -123,6 +150,7 @@ class Governor:
         names = ("connections", "requests", "volume", "hold")
         self._keys = [f"landpatch:quota:{{{account}}}:{name}" for name in names]
         self._acquire = client.register_script(_ACQUIRE)
+        self._count = client.register_script(_COUNT)
         self._hold = client.register_script(_HOLD)
         self._renew = client.register_script(_RENEW)
         self._held: set[str] = set()
@@ -130,14 +158,15 @@ class Governor:
         self._lock = Lock()
 
     @contextmanager
-    def request(self, size: int) -> Iterator[float]:
+    def request(self, size: int, weight: int = 1) -> Iterator[float]:
         """Hold a connection for a request of so many bytes; wait for it as long as need be.
 
-        Yields the bytes a second that the connection may take. Raises TransientError when half an hour
-        of waiting was not enough, InfrastructureError when Redis cannot be reached.
+        size: bytes, or what else the quota counts in 30 days. weight: for how many requests of a minute it
+        counts. Yields the bytes a second that the connection may take. Raises TransientError when half an
+        hour of waiting was not enough, InfrastructureError when Redis cannot be reached.
         """
         token = uuid.uuid4().hex
-        exhausted = self._wait(token, size)
+        exhausted = self._wait(token, size, weight)
         self._begin_to_renew(token)
         try:
             yield EXHAUSTED_BYTES_PER_S if exhausted else self.quota.connection_bytes_per_s
@@ -164,17 +193,21 @@ class Governor:
                 with suppress(InfrastructureError, redis.RedisError):
                     self._renew(keys=self._keys[:1], args=[self._lease_ms, *held])
 
-    def _wait(self, token: str, size: int) -> bool:
+    def count_volume(self, size: int) -> None:
+        """Count bytes that nobody knew of when the request began, or what else the quota counts."""
+        self._count(keys=self._keys[2:3], args=[size])
+
+    def _wait(self, token: str, size: int, weight: int) -> bool:
         quota = self.quota
-        limits = (quota.connections, quota.requests_per_minute, quota.bytes_per_30_days)
+        limits = (quota.connections, quota.requests_per_minute, quota.volume_per_30_days)
         waited_s = 0.0
         while True:
-            answer = self._acquire(keys=self._keys, args=[token, self._lease_ms, size, *limits])
+            answer = self._acquire(keys=self._keys, args=[token, self._lease_ms, size, *limits, weight])
             wait_ms, exhausted = cast("list[int]", answer)
             if wait_ms == 0:
                 return bool(exhausted)
             if waited_s > _LONGEST_WAIT_S:
-                raise TransientError("no connection to the EO data store within the account's quota")
+                raise TransientError("no connection within the account's quota")
             # A connection may be given back at any time; a hold and a minute say when they end.
             pause_s = (0.05 if wait_ms < 0 else wait_ms / 1000) * random.uniform(1, 1.5)  # noqa: S311
             self._sleep(pause_s)
@@ -195,18 +228,23 @@ class Governor:
         return Left(
             connections=max(0, self.quota.connections - connections),
             requests=max(0, self.quota.requests_per_minute - requests),
-            bytes=max(0, self.quota.bytes_per_30_days - volume),
+            volume=max(0, self.quota.volume_per_30_days - volume),
             held_s=max(0, held) / 1000,
         )
 
 
 def account_name(endpoint: str, access_key: str) -> str:
-    """Names an account by a hash of where it is and of its access key."""
+    """Names an account by a hash of where it is and of its key or user."""
     return sha256(f"{endpoint}\n{access_key}".encode()).hexdigest()[:12]
 
 
 def read_quota(settings: Settings) -> Quota:
-    """The quota of the settings."""
+    """The quota of the image source in the settings."""
+    return read_unit_quota(settings) if settings.pixels == "sentinelhub" else read_byte_quota(settings)
+
+
+def read_byte_quota(settings: Settings) -> Quota:
+    """The quota of the EO data store, and of downloads."""
     return Quota(
         settings.eo_connections,
         settings.eo_connection_bytes_per_s,
@@ -215,7 +253,19 @@ def read_quota(settings: Settings) -> Quota:
     )
 
 
+def read_unit_quota(settings: Settings) -> Quota:
+    """The quota of Sentinel Hub."""
+    return Quota(
+        settings.eo_connections,
+        UNLIMITED_BYTES_PER_S,
+        settings.sentinelhub_units_per_minute,
+        settings.sentinelhub_units_per_30_days * PROCESSING.scale,
+        PROCESSING,
+    )
+
+
 def open_governor(settings: Settings) -> Governor:
     """The governor of the account in the settings. Raises ConfigurationError when no Redis is named."""
-    key = settings.eo_access_key.get_secret_value() if settings.eo_access_key else ""
-    return Governor(open_redis(settings), account_name(settings.eo_endpoint, key), read_quota(settings))
+    account = settings.account
+    name = account_name(account.endpoint, account.key.get_secret_value() if account.key else "")
+    return Governor(open_redis(settings), name, read_quota(settings))

@@ -1,6 +1,7 @@
 """The settings: environment variables, or the same names in `.env`."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -31,6 +32,20 @@ def _find_cache() -> Path:
 
 
 _HTTP_URL = TypeAdapter(HttpUrl)
+ImageSource = Literal["eodata", "odata-zip", "sentinelhub"]
+"""The EO data store; whole products as ZIP; rendered by Sentinel Hub."""
+_CLCPLUS, _RASTER = "clcplus", "raster:"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountName:
+    """Names an account of a service."""
+
+    endpoint: str
+    key: SecretStr | None
+    """Its access key or user; None when it is not set."""
+    variable: str
+    """Which setting that is."""
 
 
 class Settings(BaseSettings):
@@ -61,6 +76,23 @@ class Settings(BaseSettings):
     eo_bytes_per_30_days: int = Field(12 * 10**12, alias="LANDPATCH_EO_BYTES_PER_30_DAYS", ge=1)
     source: Literal["cdse", "sandbox"] = Field("cdse", alias="LANDPATCH_SOURCE")
     """Where the pixels come from; set by the embedded stack, written into every file."""
+    image_source: ImageSource = Field("eodata", alias="LANDPATCH_IMAGE_SOURCE")
+    """By which service they come."""
+    cdse_token_url: str = Field(
+        "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
+        alias="LANDPATCH_CDSE_TOKEN_URL",
+    )
+    cdse_user: SecretStr | None = Field(None, alias="LANDPATCH_CDSE_USER")
+    cdse_password: SecretStr | None = Field(None, alias="LANDPATCH_CDSE_PASSWORD")
+    odata_download_url: str = Field(
+        "https://zipper.dataspace.copernicus.eu/odata/v1/Products", alias="LANDPATCH_ODATA_DOWNLOAD_URL"
+    )
+    sentinelhub_url: str = Field("https://sh.dataspace.copernicus.eu", alias="LANDPATCH_SENTINELHUB_URL")
+    sentinelhub_client_id: SecretStr | None = Field(None, alias="LANDPATCH_SENTINELHUB_CLIENT_ID")
+    sentinelhub_client_secret: SecretStr | None = Field(None, alias="LANDPATCH_SENTINELHUB_CLIENT_SECRET")
+    # What a general user has there; a request counts for its processing units, and at least for one.
+    sentinelhub_units_per_minute: int = Field(300, alias="LANDPATCH_SENTINELHUB_UNITS_PER_MINUTE", ge=1)
+    sentinelhub_units_per_30_days: int = Field(10_000, alias="LANDPATCH_SENTINELHUB_UNITS_PER_30_DAYS", ge=1)
 
     odata_url: str = Field(
         "https://catalogue.dataspace.copernicus.eu/odata/v1/Products", alias="LANDPATCH_ODATA_URL"
@@ -70,6 +102,11 @@ class Settings(BaseSettings):
         "CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage",
         alias="LANDPATCH_CLCPLUS_URL",
     )
+    label_source: str = Field("clcplus", alias="LANDPATCH_LABEL_SOURCE", max_length=20_000)
+    """`clcplus`, or `raster:` and paths or addresses of GeoTIFFs, blanks between, the first choice first."""
+    label_classes: str | None = Field(None, alias="LANDPATCH_LABEL_CLASSES")
+    """Path of the class table of these rasters, or the table itself in braces."""
+    label_resampling: Literal["nearest", "majority"] = Field("nearest", alias="LANDPATCH_LABEL_RESAMPLING")
     nuts_url: str = Field(
         "https://gisco-services.ec.europa.eu/distribution/v2/nuts/geojson/"
         "NUTS_RG_01M_2021_3035_LEVL_3.geojson",
@@ -119,6 +156,31 @@ class Settings(BaseSettings):
         """Whether a patch with these shares of valid and of clear pixels counts as complete."""
         return valid_fraction >= self.valid_share and clear_fraction >= self.clear_share
 
+    @property
+    def account(self) -> AccountName:
+        """The account of the image source."""
+        return self._accounts[self.image_source]
+
+    @property
+    def _accounts(self) -> dict[ImageSource, AccountName]:
+        return {
+            "eodata": AccountName(self.eo_endpoint, self.eo_access_key, "EO_S3_ACCESS_KEY_ID"),
+            "odata-zip": AccountName(self.odata_download_url, self.cdse_user, "LANDPATCH_CDSE_USER"),
+            "sentinelhub": AccountName(
+                self.sentinelhub_url, self.sentinelhub_client_id, "LANDPATCH_SENTINELHUB_CLIENT_ID"
+            ),
+        }
+
+    @property
+    def pixels(self) -> Literal["products", "sentinelhub"]:
+        """How pixels are made: by our own warp out of products, or by Sentinel Hub."""
+        return "sentinelhub" if self.image_source == "sentinelhub" else "products"
+
+    @property
+    def has_account(self) -> bool:
+        """Whether credentials of any image source are set; where none are, the sources are the sandbox."""
+        return any(account.key is not None for account in self._accounts.values())
+
     @field_validator("store_endpoint", "store_url", "eo_endpoint")
     @classmethod
     def _give_scheme(cls, endpoint: str | None) -> str | None:
@@ -141,7 +203,14 @@ class Settings(BaseSettings):
         # Others use this variable as well.
         return _checked_url(url) if info.data.get("traces_exporter") == "otlp" else url
 
-    @field_validator("odata_url", "nominatim_url", "training_set_url")
+    @field_validator(
+        "odata_url",
+        "cdse_token_url",
+        "odata_download_url",
+        "sentinelhub_url",
+        "nominatim_url",
+        "training_set_url",
+    )
     @classmethod
     def _check_url(cls, url: str) -> str:
         return _checked_url(url)
@@ -150,6 +219,29 @@ class Settings(BaseSettings):
     @classmethod
     def _check_url_or_path(cls, url: str) -> str:
         return _checked_url(url) if url.startswith(("http://", "https://")) else url
+
+    @property
+    def label_rasters(self) -> tuple[str, ...]:
+        """Paths or addresses of the rasters that labels are from; empty for CLC+ Backbone."""
+        return tuple(self.label_source.removeprefix(_RASTER).split()) if self.label_source != _CLCPLUS else ()
+
+    @field_validator("label_source")
+    @classmethod
+    def _check_rasters(cls, source: str) -> str:
+        if source == _CLCPLUS:
+            return source
+        files = source.removeprefix(_RASTER).split()
+        if not source.startswith(_RASTER) or not files:
+            raise ValueError("is `clcplus`, or `raster:` with a path or an address of a GeoTIFF")
+        # A worker runs in another folder than the command line.
+        return _RASTER + " ".join(_checked_file(file) for file in files)
+
+    @field_validator("label_classes")
+    @classmethod
+    def _find_table(cls, table: str | None) -> str | None:
+        if table is None or table.lstrip().startswith("{"):
+            return table
+        return str(Path(table).resolve())
 
     @field_validator("redis_url")
     @classmethod
@@ -173,6 +265,16 @@ class Settings(BaseSettings):
             raise ValueError("has no {year} in it")
         _checked_url(url.replace("{year}", "2021"))
         return url
+
+
+def _checked_file(name: str) -> str:
+    """A path, made absolute, or an address."""
+    if "://" not in name:
+        return str(Path(name).resolve())
+    if not name.startswith(("http://", "https://")):
+        raise ValueError("may name files by path, or over http:// or https://")
+    _checked_url(name.replace("{year}", "2021"))
+    return name
 
 
 def _checked_url(url: str) -> str:

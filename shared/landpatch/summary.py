@@ -49,7 +49,7 @@ def describe_forecasts(
         f"  images    {total.images} to be made from {total.products} products,"
         f" in {total.rounds} rounds or so",
         f"  labels    {total.labels} to be fetched, {total.label_requests} requests",
-        f"  download  {total.bytes / 1e9:.2f} GB, {total.requests} requests:"
+        f"  download  {total.bytes / 1e9:.2f} GB, {total.requests} requests{_units(total)}:"
         f" {total.quota_days(quota):.2g} days of the account's quota",
         f"  time      {_duration(total.duration_s(quota, workers * threads))} or more, with"
         f" {workers} image worker{'s' * (workers != 1)} of {threads} threads",
@@ -57,6 +57,10 @@ def describe_forecasts(
     if total.uncovered:
         lines.append(f"  missing   {total.uncovered} patches: no product of the catalogue covers them")
     return "\n".join(lines)
+
+
+def _units(total: Forecast) -> str:
+    return f", {total.processing_units:.0f} processing units" if total.processing_units else ""
 
 
 def _duration(seconds: float) -> str:
@@ -67,12 +71,13 @@ def _duration(seconds: float) -> str:
 
 
 def describe_quota(governor: Governor) -> str:
-    """What is left of the EO data account's quota, in a line."""
+    """What is left of the quota of the image source's account, in a line."""
     left, quota = governor.left(), governor.quota
+    measure = quota.measure
     line = (
         f"quota left   {left.connections} of {quota.connections} connections, {left.requests} of"
-        f" {quota.requests_per_minute} requests this minute, {left.bytes / 1e9:.1f} of"
-        f" {quota.bytes_per_30_days / 1e9:.0f} GB in 30 days"
+        f" {quota.requests_per_minute} {measure.minute} this minute, {left.volume / measure.scale:.1f} of"
+        f" {quota.volume_per_30_days / measure.scale:.0f} {measure.volume} in 30 days"
     )
     return f"{line}; the service asks to wait {left.held_s:.0f} s" if left.held_s else line
 

@@ -22,7 +22,7 @@ from tests.http_server import Request, serving
 pytestmark = pytest.mark.stack
 
 QUOTA = Quota(
-    connections=4, connection_bytes_per_s=2_000_000, requests_per_minute=2000, bytes_per_30_days=10**12
+    connections=4, connection_bytes_per_s=2_000_000, requests_per_minute=2000, volume_per_30_days=10**12
 )
 GENEROUS = Quota(1000, 10**9, 10**6, 10**15)
 CONTENT = bytes(range(251)) * 4000
@@ -66,7 +66,7 @@ def open_gate(s3: S3Server):
             "LANDPATCH_EO_CONNECTIONS": str(quota.connections),
             "LANDPATCH_EO_CONNECTION_BYTES_PER_S": str(quota.connection_bytes_per_s),
             "LANDPATCH_EO_REQUESTS_PER_MINUTE": str(quota.requests_per_minute),
-            "LANDPATCH_EO_BYTES_PER_30_DAYS": str(quota.bytes_per_30_days),
+            "LANDPATCH_EO_BYTES_PER_30_DAYS": str(quota.volume_per_30_days),
         }
         gate = running(command, port, environment)
         gate.__enter__()
@@ -207,7 +207,7 @@ def connect(redis_client, monkeypatch):
     """A client of a server, and its governor, which records instead of sleeping."""
     # Of this module alone: the governor's own thread would never rest.
     restless = SimpleNamespace(**vars(time) | {"sleep": lambda _: None})
-    monkeypatch.setattr("landpatch.sources.eodata.time", restless)
+    monkeypatch.setattr("landpatch.sources.account.time", restless)
 
     def make(server):
         pauses = []

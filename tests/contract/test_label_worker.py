@@ -7,16 +7,18 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from rasterio.io import MemoryFile
-from rasterio.transform import from_bounds
+from rasterio.transform import from_bounds, from_origin
 
 from landpatch.errors import OverloadedError
 from landpatch.grid import Patch
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels, RegionRequest
 from landpatch.settings import Settings
+from landpatch.sources.label_source import open_label_source
 from landpatch.storage import S3Store, make_s3_client
 from services.label_worker.pipeline import LabelWorker
 from tests.http_server import Request, quick_session, serving
+from tests.unit.labels.rasters import open_labels, write_raster
 from tests.unit.test_clcplus import OVERSIZE
 
 pytestmark = pytest.mark.stack
@@ -86,7 +88,7 @@ def world(s3, redis_client):
 def make_worker(world, url, prefix="labels"):
     store, ledger, _, _ = world
     settings = Settings(_env_file=None, LANDPATCH_CLCPLUS_URL=f"{url}?{{year}}", LANDPATCH_PREFIX=prefix)
-    return LabelWorker(settings, store, ledger, quick_session())
+    return LabelWorker(settings, store, ledger, open_label_source(settings, quick_session()))
 
 
 def stored(store):
@@ -168,3 +170,23 @@ def test_what_is_stored_before_a_failure_is_not_fetched_again(world):
     assert {name for name, outcome in outcomes.items() if outcome.state == "complete"} == set(west)
     assert {outcome.reason for outcome in outcomes.values()} == {"", "the service fails"}
     assert json.dumps(sorted(outcomes)) == json.dumps(sorted(patch.name for patch in PATCHES))
+
+
+def test_labels_come_out_of_a_raster_and_a_patch_with_an_unknown_code_is_named(world, tmp_path):
+    store, ledger, message, _ = world
+    codes = code_at(
+        (3_750_000 + 10 * np.arange(1500) + 5)[None, :], (2_890_000 - 10 * np.arange(1000) - 5)[:, None]
+    ).astype("uint8")
+    codes[999, 0] = 77  # in the south-west
+    place = from_origin(3_750_000, 2_890_000, 10, 10)
+    (tmp_path / "map.tif").write_bytes(write_raster(codes, place, "EPSG:3035"))
+    source = open_labels(tmp_path / "map.tif")
+    LabelWorker(Settings(_env_file=None, LANDPATCH_PREFIX="labels"), store, ledger, source).fetch(message)
+    labels = stored(store)
+    assert set(labels) == {patch.name for patch in PATCHES[1:]}
+    for patch in PATCHES[1:]:
+        assert np.array_equal(labels[patch.name], expected(patch))
+    failed = ledger.outcomes("FR101/2021", "labels")[PATCHES[0].name]
+    assert failed.state == "failed"
+    assert "codes 77 are not in the table" in failed.reason
+    assert ledger.work("FR101/2021")[f"labels:{message.task}"].requests == 0

@@ -16,7 +16,7 @@ from landpatch.quota import Governor, Left, Quota, account_name
 pytestmark = pytest.mark.stack
 
 QUOTA = Quota(
-    connections=4, connection_bytes_per_s=20_000_000, requests_per_minute=2000, bytes_per_30_days=10**12
+    connections=4, connection_bytes_per_s=20_000_000, requests_per_minute=2000, volume_per_30_days=10**12
 )
 
 
@@ -78,7 +78,7 @@ def test_processes_and_their_threads_hold_together_no_more_connections_than_ther
     assert len(intervals) == 60
     assert most_at_a_time(intervals) == 4
     left = govern().left()
-    assert (left.connections, left.requests, left.bytes) == (4, 2000 - 60, 10**12 - 60 * 1000)
+    assert (left.connections, left.requests, left.volume) == (4, 2000 - 60, 10**12 - 60 * 1000)
 
 
 def hold_for_ever(url, lease_s, ready):
@@ -168,14 +168,14 @@ def test_when_the_volume_is_used_up_one_slow_connection_is_left(govern):
         assert waited_s(govern(quota=small)) is not None  # the one connection is taken
     with govern(quota=small).request(1) as bytes_per_s:
         assert bytes_per_s == 1_000_000
-    assert govern(quota=small).left().bytes == 0
+    assert govern(quota=small).left().volume == 0
 
 
 def test_the_volume_is_that_of_the_last_30_days(govern, redis_client):
     small = Quota(4, 20_000_000, 2000, 5000)
     today = redis_client.time()[0] // 86_400
     redis_client.hset("landpatch:quota:{account}:volume", mapping={today - 30: 4000, today - 29: 3000})
-    assert govern(quota=small).left().bytes == 2000
+    assert govern(quota=small).left().volume == 2000
     with govern(quota=small).request(2000) as bytes_per_s:
         assert bytes_per_s == 20_000_000
     with govern(quota=small).request(1) as bytes_per_s:
@@ -214,3 +214,22 @@ def test_what_is_kept_of_an_account_ends_with_it(govern, redis_client):
     govern().back_off(1)
     lasting = {key for key in redis_client.scan_iter("landpatch:quota:*") if redis_client.ttl(key) < 0}
     assert lasting <= {"landpatch:quota:{account}:volume"}
+
+
+def test_a_heavy_request_counts_for_several_and_passes_even_when_it_is_heavier_than_a_minute(govern):
+    governor = govern(quota=Quota(4, 10**6, 100, 10**12))
+    with governor.request(0, weight=300):
+        assert governor.left().requests == 0
+    assert waited_s(govern(quota=governor.quota)) > 50
+    other = govern("another", quota=governor.quota)
+    with other.request(0, weight=60):
+        assert other.left().requests == 40
+    with other.request(0, weight=40):
+        assert other.left().requests == 0
+
+
+def test_volume_that_nobody_knew_of_is_counted(govern):
+    governor = govern()
+    with governor.request(1000):
+        governor.count_volume(5000)
+    assert governor.left().volume == 10**12 - 6000

@@ -4,16 +4,25 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from shapely.geometry import box, mapping
 
 from landpatch.grid import Patch
+from landpatch.messages import SceneRef
 from landpatch.quota import Governor, Quota
+from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData
+from landpatch.sources.http import make_session
+from landpatch.sources.odata_zip import ODataZip
+from landpatch.sources.sentinelhub import SentinelHub
+from landpatch.sources.tokens import Tokens, open_client_tokens, open_password_tokens
 from landpatch.storage import S3Store, make_s3_client
 from services.sandbox.catalogue import Entry, describe_product, write_entry
 from services.sandbox.scenes import load_tiles, plan_scenes
@@ -25,10 +34,25 @@ __all__ = ["redis_client", "redis_url"]
 
 PRODUCT = "S2A_MSIL2A_20230601T105031_N0510_R051_T31UDQ_20230601T165000.SAFE"
 FOLDER = f"Sentinel-2/MSI/L2A/2023/06/01/{PRODUCT}"
+SCENE = SceneRef(
+    id="00000000-0000-0000-0000-000000000001",
+    name=PRODUCT,
+    s3_path=FOLDER,
+    sensed=datetime(2023, 6, 1, 10, 50, 31, tzinfo=UTC),
+    baseline=(5, 10),
+)
 PATCH = Patch(0, *CITIES["Paris"][1:], 0)
 QUOTA = Quota(
-    connections=4, connection_bytes_per_s=10**9, requests_per_minute=10**6, bytes_per_30_days=10**15
+    connections=4, connection_bytes_per_s=10**9, requests_per_minute=10**6, volume_per_30_days=10**15
 )
+GENEROUS = {
+    "LANDPATCH_EO_CONNECTIONS": "1000",
+    "LANDPATCH_EO_CONNECTION_BYTES_PER_S": str(10**9),
+    "LANDPATCH_EO_REQUESTS_PER_MINUTE": str(10**6),
+    "LANDPATCH_SENTINELHUB_UNITS_PER_MINUTE": str(10**6),
+    "LANDPATCH_SENTINELHUB_UNITS_PER_30_DAYS": str(10**9),
+}
+"""What a server grants that is not asked about its quota."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +67,7 @@ class Faulty:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients try again without a pause."""
     restless = SimpleNamespace(**vars(time) | {"sleep": lambda _: None})
-    for module in ("landpatch.sources.eodata", "botocore.endpoint", "urllib3.util.retry"):
+    for module in ("landpatch.sources.account", "botocore.endpoint", "urllib3.util.retry"):
         monkeypatch.setattr(f"{module}.time", restless)
 
 
@@ -54,8 +78,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def eo(tmp_path_factory: pytest.TempPathFactory, data: Path, files: dict[str, bytes]) -> Iterator[Faulty]:
-    """The EO data store with one product."""
+def product_root(tmp_path_factory: pytest.TempPathFactory, data: Path, files: dict[str, bytes]) -> Path:
+    """What a sandbox has with that one product."""
     root = tmp_path_factory.mktemp("eo")
     safe = root / "eodata" / FOLDER
     size_of = {"SCL": 20} | {band: size_m for size_m, bands in GROUPS.items() for band in bands}
@@ -66,8 +90,80 @@ def eo(tmp_path_factory: pytest.TempPathFactory, data: Path, files: dict[str, by
         (images / f"T31UDQ_20230601T105031_{label}_{size_of[band]}m.jp2").write_bytes(content)
     genuine = data / "sentinel2/S2A_MSIL2A_20230625T234621_N0509_R073_T01WCP_20230626T022157.SAFE"
     (safe / "MTD_MSIL2A.xml").write_bytes((genuine / "MTD_MSIL2A.xml").read_bytes())
-    with serving_s3(root) as server, proxying(server.endpoint) as proxy:
+    entry = {
+        "Id": SCENE.id, "Name": PRODUCT, "S3Path": f"/eodata/{FOLDER}", "Online": True,
+        "ContentDate": {"Start": "2023-06-01T10:50:31.024Z"},
+        "Attributes": [{"Name": "cloudCover", "Value": 3.5}],
+        "GeoFootprint": mapping(box(1.6, 48.6, 3.2, 49.7)),
+    }  # fmt: skip
+    write_entry(root, Entry(entry, frozenset()))
+    return root
+
+
+@pytest.fixture(scope="session")
+def eo(product_root: Path) -> Iterator[Faulty]:
+    """The EO data store with one product."""
+    with serving_s3(product_root) as server, proxying(server.endpoint) as proxy:
         yield Faulty(server, proxy)
+
+
+ACCOUNT = {
+    "LANDPATCH_CDSE_USER": "me@example.org",
+    "LANDPATCH_CDSE_PASSWORD": "s3cr3t-of-the-user",
+    "LANDPATCH_SENTINELHUB_CLIENT_ID": "sh-00000000",
+    "LANDPATCH_SENTINELHUB_CLIENT_SECRET": "s3cr3t-of-the-client",
+}
+"""Of the download, and of Sentinel Hub."""
+TOKEN_PATH = "/auth/realms/CDSE/protocol/openid-connect/token"
+
+
+@pytest.fixture(scope="session")
+def downloads(product_root: Path) -> Iterator[dict[str, Proxy]]:
+    """The download of that product, and Sentinel Hub, behind proxies: where parts of it are given, and where
+    not."""
+    with ExitStack() as running_servers:
+        proxies = {}
+        for parts in ("ignored", "given"):
+            port = free_port()
+            serve = [sys.executable, "-m", "services.sandbox", "serve", "--port", str(port)]
+            serve += ["--root", str(product_root), "--parts", parts]
+            running_servers.enter_context(running(serve, port, ACCOUNT | GENEROUS))
+            proxies[parts] = running_servers.enter_context(proxying(f"http://127.0.0.1:{port}"))
+        yield proxies
+
+
+@pytest.fixture
+def open_download(downloads: dict[str, Proxy], redis_client):
+    """Makes clients of a download, through a proxy or of another endpoint; and their tokens."""
+
+    def make(parts: str, endpoint: str | None = None, request_s: float = 20) -> tuple[ODataZip, Tokens]:
+        base = endpoint or downloads[parts].url
+        settings = Settings(_env_file=None, LANDPATCH_CDSE_TOKEN_URL=base + TOKEN_PATH, **ACCOUNT)
+        tokens = open_password_tokens(settings, make_session(1, request_s, posts=True))
+        return ODataZip(f"{base}/odata/v1/Products", tokens, _governor(redis_client), request_s), tokens
+
+    return make
+
+
+@pytest.fixture
+def open_hub(downloads: dict[str, Proxy], redis_client):
+    """Makes clients of Sentinel Hub, through a proxy or of another endpoint."""
+
+    def make(
+        endpoint: str | None = None, request_s: float = 20, governor: Governor | None = None
+    ) -> SentinelHub:
+        base = endpoint or downloads["ignored"].url
+        settings = Settings(_env_file=None, LANDPATCH_CDSE_TOKEN_URL=base + TOKEN_PATH, **ACCOUNT)
+        tokens = open_client_tokens(settings, make_session(1, request_s, posts=True))
+        return SentinelHub(base, tokens, governor or _governor(redis_client), request_s)
+
+    return make
+
+
+def _governor(redis_client) -> Governor:
+    """Nobody waits because the account has been asked to."""
+    hold = "landpatch:quota:{account}:hold"
+    return Governor(redis_client, "account", QUOTA, sleep=lambda _: redis_client.delete(hold))
 
 
 @lru_cache
@@ -80,10 +176,7 @@ def open_eodata(eo: Faulty, redis_client):
     """Makes clients of the EO data store, through the proxy or of another endpoint."""
 
     def make(endpoint: str = eo.proxy.url, request_s: float = 20) -> EOData:
-        # Nobody waits because the account has been asked to.
-        hold = "landpatch:quota:{account}:hold"
-        governor = Governor(redis_client, "account", QUOTA, sleep=lambda _: redis_client.delete(hold))
-        return EOData(_client(eo.server, endpoint, 0, request_s), endpoint, governor)
+        return EOData(_client(eo.server, endpoint, 0, request_s), endpoint, _governor(redis_client))
 
     return make
 

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from datetime import UTC, date, datetime
+from datetime import date
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +13,10 @@ from landpatch.errors import ConfigurationError, InfrastructureError, PermanentE
 from landpatch.ledger import Ledger
 from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
 from landpatch.settings import Settings
-from services.image_worker.pipeline import FIXED_BYTES, ImageWorker
+from services.image_worker.imagery import FIXED_BYTES, ProductImagery
+from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
-from tests.faults.conftest import FOLDER, PATCH, PRODUCT
+from tests.faults.conftest import PATCH, SCENE
 from tests.faults.proxy import Answer, announces, breaks_off, drips, names, resets, says, sends
 from tests.unit.services.test_cut import OFFSET, POSITION_ERROR_M, position_errors_m
 
@@ -40,25 +41,18 @@ def cut(open_eodata, open_store, destination, redis_client):
     def run(request_s: float = 20, memory_bytes: int = 2**31) -> bytes | None:
         ledger = Ledger(redis_client)
         request = RegionRequest(nuts="FR101", year=2023, start=date(2023, 5, 1), end=date(2023, 9, 30))
-        scene = SceneRef(
-            id="00000000-0000-0000-0000-000000000001",
-            name=PRODUCT,
-            s3_path=FOLDER,
-            sensed=datetime(2023, 6, 1, tzinfo=UTC),
-            baseline=(5, 10),
-        )
         message = CutScene(
             run=ledger.start(request)[0], nuts="FR101", year=2023, round=1, recipe="test", composite="best",
-            scene=scene, patches=(PatchWork(name=PATCH.name),),
+            scene=SCENE, patches=(PatchWork(name=PATCH.name),),
         )  # fmt: skip
         # Another is pending, so that nobody is asked for the next step.
-        other = SceneRef(**scene.model_dump() | {"id": "00000000-0000-0000-0000-000000000002"})
+        other = SceneRef(**SCENE.model_dump() | {"id": "00000000-0000-0000-0000-000000000002"})
         assert ledger.open_round(
             request.key, message.run, 1, [message, message.model_copy(update={"scene": other})]
         )
         settings = Settings(_env_file=None).model_copy(update={"memory_bytes": memory_bytes, "threads": 2})
-        eodata = open_eodata(request_s=request_s)
-        ImageWorker(settings, open_store(request_s=request_s), eodata, ledger, Turn()).cut(message)
+        imagery = ProductImagery(settings, open_eodata(request_s=request_s))
+        ImageWorker(settings, open_store(request_s=request_s), imagery, ledger, Turn()).cut(message)
         assert ledger.outcomes(request.key, "images")[PATCH.name].state == "complete"
         return direct.get(KEY)
 

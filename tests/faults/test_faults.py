@@ -30,8 +30,10 @@ from landpatch.sources.eodata import MAX_PAGES
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
 from landpatch.sources.odata import find_scenes
+from landpatch.sources.product_files import LoadedFiles
+from landpatch.sources.stac import SentinelHubCatalogue
 from tests.contract.conftest import free_port
-from tests.faults.conftest import FOLDER, PATCH, PRODUCT
+from tests.faults.conftest import ACCOUNT, FOLDER, PATCH, PRODUCT, SCENE
 from tests.faults.proxy import (
     Answer,
     Fault,
@@ -95,6 +97,33 @@ def read_band(world, endpoint, request_s):
     return eodata.read_range(BAND, 10, 2000) == world.files["B9"][10:2010]
 
 
+def get_token(world, endpoint, request_s):
+    return bool(world.open_download("ignored", endpoint, request_s)[1].get())
+
+
+def load_product(world, endpoint, request_s):
+    source, _ = world.open_download("ignored", endpoint, request_s)
+    return source.open_product(SCENE, 2**31).bands == world.files
+
+
+def read_part(world, endpoint, request_s):
+    source, _ = world.open_download("given", endpoint, request_s)
+    remote = source.open_product(SCENE, 2**31)
+    if isinstance(remote, LoadedFiles):  # as services say that give no parts; then the whole is asked for
+        return remote.bands == world.files
+    return remote.read(remote.files.bands["B9"], 10, 2000) == world.files["B9"][10:2010]
+
+
+def search_hub(world, endpoint, request_s):
+    catalogue = SentinelHubCatalogue(world.open_hub(endpoint, request_s))
+    days = (date(2023, 1, 1), date(2023, 12, 31))
+    return len(catalogue.find(box(2.2, 48.8, 2.4, 48.9), *days, 100).scenes)
+
+
+def render_patch(world, endpoint, request_s):
+    return world.open_hub(endpoint, request_s).render(SCENE, PATCH.bounds).numbers.all()
+
+
 def put_object(world, endpoint, request_s):
     world.open_store(*[endpoint] if endpoint else [], request_s=request_s).put("put/a", OBJECT)
     return world.open_store().get("put/a") == OBJECT
@@ -118,23 +147,31 @@ CLIENTS = {
     "label limits": Client(get_limits, r"GET .*f=json"),
     "EO listing": Client(list_product, "GET /eodata.*list-type"),
     "EO band": Client(read_band, "GET /eodata/.*B09"),
+    "token": Client(get_token, "POST /auth/"),
+    "ZIP": Client(load_product, r"GET /odata/v1/Products\("),
+    "ZIP part": Client(read_part, r"GET /odata/v1/Products\("),
+    "hub search": Client(search_hub, "POST .*search"),
+    "hub render": Client(render_patch, "POST .*process"),
     "put": Client(put_object, "PUT /bucket/put/a"),
     "get": Client(get_object, "GET /bucket/got/a"),
     "list": Client(list_objects, r"GET /bucket\?.*listed"),
 }
 RIGHT = {
     "catalogue": 2, "boundaries": "Paris", "labels": (250, 250), "label limits": 4100, "EO listing": 13,
-    "EO band": True, "put": True, "get": True, "list": [len(OBJECT)],
+    "EO band": True, "token": True, "ZIP": True, "ZIP part": True, "hub search": 1, "hub render": True,
+    "put": True, "get": True, "list": [len(OBJECT)],
 }  # fmt: skip
 SERVICES = ("catalogue", "boundaries", "labels", "label limits")
 EO = ("EO listing", "EO band")
+ZIP = ("token", "ZIP", "ZIP part")
+HUB = ("hub search", "hub render")
 STORE = ("put", "get", "list")
 
 
 def expect(default=None, **by_client) -> dict[str, type[LandpatchError]]:
     """What each client has to raise; keys with underscores for blanks, groups in capitals."""
     expected = dict.fromkeys(CLIENTS, default) if default else {}
-    groups = {"SERVICES": SERVICES, "EO": EO, "STORE": STORE}
+    groups = {"SERVICES": SERVICES, "EO": EO, "ZIP_ALL": ZIP, "HUB": HUB, "STORE": STORE}
     for key, error in by_client.items():
         for client in groups.get(key, (key.replace("_", " "),)):
             expected[client] = error
@@ -143,7 +180,12 @@ def expect(default=None, **by_client) -> dict[str, type[LandpatchError]]:
 
 WAIT = expect(TransientError, STORE=InfrastructureError)
 REFUSED = expect(
-    PermanentError, label_limits=ConfigurationError, EO=ConfigurationError, STORE=ConfigurationError
+    PermanentError,
+    label_limits=ConfigurationError,
+    EO=ConfigurationError,
+    ZIP_ALL=ConfigurationError,
+    HUB=ConfigurationError,
+    STORE=ConfigurationError,
 )
 HTML = b"<html><body><p>We are back soon.</p></body></html>"
 JSON = b'{"error": {"code": 401, "message": "sign in"}}'
@@ -194,10 +236,16 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
     "reset before the answer": (resets, WAIT),
     "reset in the middle": (breaks_off(0.5, "reset"), WAIT | {"put": None}),
     "body cut short": (breaks_off(0.5, "close"), WAIT | {"put": None}),
-    "a length too long": (announces(7), WAIT | dict.fromkeys((*EO, "put", "list"))),
+    "a length too long": (announces(7), WAIT | dict.fromkeys((*EO, "ZIP part", "put", "list"))),
     "a length too short": (
         announces(-20),
-        expect(PermanentError, label_limits=ConfigurationError, EO=TransientError, STORE=InfrastructureError)
+        expect(
+            PermanentError,
+            label_limits=ConfigurationError,
+            EO=TransientError,
+            ZIP_ALL=TransientError,
+            STORE=InfrastructureError,
+        )
         | {"put": None},
     ),
     "401": (says(401, HTML), REFUSED),
@@ -205,7 +253,13 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
     "403 as S3 says it": (says(403, DENIED), dict.fromkeys((*EO, *STORE), ConfigurationError)),
     "404": (
         says(404, HTML),
-        expect(AbsentError, label_limits=ConfigurationError, EO=PermanentError, STORE=InfrastructureError),
+        expect(
+            AbsentError,
+            label_limits=ConfigurationError,
+            EO=PermanentError,
+            token=ConfigurationError,
+            STORE=InfrastructureError,
+        ),
     ),
     "404 as S3 says it": (says(404, NO_BUCKET), dict.fromkeys((*EO, *STORE), ConfigurationError)),
     "429 with Retry-After": (says(429, HTML, Retry_After="1"), WAIT),
@@ -217,11 +271,25 @@ FAULTS: dict[str, tuple[Fault, dict[str, type[LandpatchError]]]] = {
     "507": (says(507), {client: WAIT[client] for client in (*EO, *STORE)}),
     "HTML with status 200": (
         says(200, HTML),
-        expect(PermanentError, label_limits=ConfigurationError, EO=TransientError, STORE=InfrastructureError),
+        expect(
+            PermanentError,
+            label_limits=ConfigurationError,
+            EO=TransientError,
+            ZIP_ALL=TransientError,
+            hub_render=TransientError,
+            STORE=InfrastructureError,
+        ),
     ),
     "JSON with status 200": (
         says(200, JSON),
-        expect(PermanentError, label_limits=ConfigurationError, EO=TransientError, STORE=InfrastructureError),
+        expect(
+            PermanentError,
+            label_limits=ConfigurationError,
+            EO=TransientError,
+            ZIP_ALL=TransientError,
+            hub_render=TransientError,
+            STORE=InfrastructureError,
+        ),
     ),
 }
 """What a network or any server may do; None: the client need not notice, as all of the answer is there."""
@@ -230,6 +298,16 @@ OWN_FAULTS: dict[str, tuple[str, Fault, type[LandpatchError], str]] = {
     "a next page elsewhere": (
         "catalogue", sends(change_page(**{"@odata.nextLink": "http://example.org/"})), PermanentError,
         "of another service",
+    ),
+    "no page of items": (
+        "hub search", sends(change_page(features=None)), PermanentError, "did not send a page of products",
+    ),
+    "a page before the first": (
+        "hub search", sends(change_page(context={"next": -5})), PermanentError, "did not send a page",
+    ),
+    "one band": ("hub render", sends(other_codes(5)), PermanentError, "1 bands of 250 x 250 pixels, not 13"),
+    "a rendering of 10^6 x 10^6 pixels": (
+        "hub render", sends(widen), PermanentError, "1000000 x 1000000 pixels",
     ),
     "code 77": ("labels", sends(other_codes(77)), PermanentError, "unknown codes 77"),
     "another size": ("labels", sends(other_codes(5, (250, 251))), PermanentError, "251 x 250 pixels"),
@@ -310,7 +388,10 @@ class World:
     public: object
     eo: object
     destination: object
+    downloads: dict
     open_eodata: Callable
+    open_download: Callable
+    open_hub: Callable
     open_store: Callable
     files: dict[str, bytes]
 
@@ -318,12 +399,16 @@ class World:
         """The proxy that a client's requests go through."""
         if client in SERVICES:
             return self.public
+        if client in (*ZIP, *HUB):
+            return self.downloads["given" if client == "ZIP part" else "ignored"]
         return self.eo.proxy if client in EO else self.destination.proxy
 
 
 @pytest.fixture
-def world(public, eo, destination, open_eodata, open_store, files) -> World:
-    return World(public, eo, destination, open_eodata, open_store, files)
+def world(
+    public, eo, destination, downloads, open_eodata, open_download, open_hub, open_store, files
+) -> World:
+    return World(public, eo, destination, downloads, open_eodata, open_download, open_hub, open_store, files)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -342,7 +427,8 @@ def test_a_fault_ends_in_its_class(world, client, fault, error, reason):
     assert time.monotonic() - begin < 15
     if error in {TransientError, PermanentError}:
         assert not isinstance(raised.value, ConfigurationError | InfrastructureError)
-    assert world.destination.server.secret.get_secret_value() not in str(raised.value)
+    for secret in (world.destination.server.secret.get_secret_value(), *ACCOUNT.values()):
+        assert secret not in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -359,7 +445,7 @@ def test_an_answer_that_drips_for_ever_ends_when_its_time_is_over(world, client,
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_port_that_nobody_listens_on_is_a_fault_that_may_pass(world, client):
-    error = InfrastructureError if client in (*EO, *STORE) else TransientError
+    error = TransientError if client in SERVICES else InfrastructureError
     with pytest.raises(error, match="cannot be reached"):
         CLIENTS[client].ask(world, f"http://127.0.0.1:{free_port()}", 20)
 

@@ -81,6 +81,15 @@ class Stack:
             "LANDPATCH_EO_S3_ENDPOINT": f"http://127.0.0.1:{access['eo_port']}",
             "EO_S3_ACCESS_KEY_ID": str(access["eo_key"]),
             "EO_S3_SECRET_ACCESS_KEY": str(access["eo_secret"]),
+            "LANDPATCH_CDSE_USER": str(access["eo_key"]),
+            "LANDPATCH_CDSE_PASSWORD": str(access["eo_secret"]),
+            "LANDPATCH_CDSE_TOKEN_URL": (
+                f"http://127.0.0.1:{access['sandbox_port']}/auth/realms/CDSE/protocol/openid-connect/token"
+            ),
+            "LANDPATCH_ODATA_DOWNLOAD_URL": f"http://127.0.0.1:{access['sandbox_port']}/odata/v1/Products",
+            "LANDPATCH_SENTINELHUB_CLIENT_ID": str(access["eo_key"]),
+            "LANDPATCH_SENTINELHUB_CLIENT_SECRET": str(access["eo_secret"]),
+            "LANDPATCH_SENTINELHUB_URL": f"http://127.0.0.1:{access['sandbox_port']}",
             "LANDPATCH_SOURCE": "sandbox",
             "LANDPATCH_ODATA_URL": f"http://127.0.0.1:{access['sandbox_port']}/odata/v1/Products",
             "LANDPATCH_NUTS_URL": (

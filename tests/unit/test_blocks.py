@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landpatch.blocks import GAP_CELLS, bound_block, halve_block, lay_blocks
+from landpatch.blocks import GAP_CELLS, bound_block, halve_block, lay_blocks, lay_rectangles
 from landpatch.grid import Patch, lay_grid
 from landpatch.sources.clcplus import USUAL_LIMITS
 from landpatch.sources.gisco import fetch_boundaries, pick_region
@@ -71,3 +71,21 @@ def test_halves_hold_every_patch_once_and_are_smaller(block):
     longer = max(size_px(block))
     assert all(max(size_px(half)) <= longer for half in (first, rest))
     assert all(math.prod(size_px(half)) < math.prod(size_px(block)) for half in (first, rest))
+
+
+@given(cells, st.integers(1, 12), st.randoms(use_true_random=False))
+def test_rectangles_hold_every_patch_once_and_nothing_else_whatever_the_order(patches, most, rng):
+    rectangles = lay_rectangles(patches, most)
+    assert sorted(patch for block in rectangles for patch in block) == sorted(patches)
+    for block in rectangles:
+        width, height = size_px(block)
+        assert len(block) == (width // 250) * (height // 250)
+        assert max(width, height) <= 250 * most
+    shuffled = list(patches)
+    rng.shuffle(shuffled)
+    assert lay_rectangles(shuffled, most) == rectangles
+
+
+def test_a_full_rectangle_is_one_where_it_is_allowed():
+    patches = [Patch(0, 2500 * col, 2500 * row, 0) for col in range(12) for row in range(10)]
+    assert sorted(map(len, lay_rectangles(patches, 10))) == [20, 100]

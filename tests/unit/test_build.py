@@ -87,6 +87,13 @@ def test_what_is_wrong_is_told_in_one_line(typed, told):
     assert "\n" not in str(refused.value)
 
 
+def test_of_a_source_that_has_any_year_labels_are_of_the_year_of_the_images():
+    assert prepare(year=2019, editions=None).label_year == 2019
+    assert prepare(year=2019, label_year=2012, editions=None).label_year == 2012
+    with pytest.raises(RequestError, match="no labels of 1999: LABEL_YEAR may be any from 2000 to 2100"):
+        prepare(label_year=1999, editions=None)
+
+
 def test_the_leap_day_is_a_day_of_a_leap_year():
     assert prepare(year=2020, start="02-29", end="02-29").start == date(2020, 2, 29)
 

@@ -15,13 +15,16 @@ from landpatch.forecast import (
     Forecast,
     count_tiles,
     forecast_images,
+    price_parts,
+    price_rendered,
+    price_whole,
 )
 from landpatch.grid import lay_grid
-from landpatch.quota import Quota
+from landpatch.quota import PROCESSING, Quota
 from tests.unit.test_coverage import AROUND, NAMES, PATCHES, scene
 
 QUOTA = Quota(
-    connections=4, connection_bytes_per_s=20_000_000, requests_per_minute=2000, bytes_per_30_days=12 * 10**12
+    connections=4, connection_bytes_per_s=20_000_000, requests_per_minute=2000, volume_per_30_days=12 * 10**12
 )
 EAST = box(4010000, 2990000, 4040000, 3020000)
 
@@ -106,3 +109,31 @@ def test_the_time_is_that_of_the_tightest_bound(made, cores, bound_s):
 
 def test_the_quota_is_told_in_days():
     assert Forecast(bytes=4 * 10**11).quota_days(QUOTA) == pytest.approx(1)
+
+
+def test_a_source_of_whole_products_moves_all_of_them_in_one_request_each():
+    scenes = [replace(scene("whole", 0), size=10**9), scene("other", 0, day=2)]
+    coverage = measure_coverage(PATCHES, scenes)
+    parts, wholes = (forecast_images(coverage, NAMES[:1], 6, price) for price in (price_parts, price_whole))
+    assert (wholes.bytes, wholes.requests, wholes.tasks) == (10**9, 1, 1)
+    assert parts.bytes < 10**8
+    assert wholes.cpu_s == parts.cpu_s
+    unknown = forecast_images(measure_coverage(PATCHES, scenes[1:]), NAMES[:1], 6, price_whole)
+    assert unknown.bytes == PRODUCT_BYTES
+
+
+def test_what_is_rendered_takes_processing_units_by_the_patch_and_no_decoding():
+    many = lay_grid(box(4000000, 3000000, 4050000, 3025000))
+    coverage = measure_coverage(many, [scene("whole", 0, box(3900000, 2900000, 4200000, 3200000))])
+    made = forecast_images(coverage, [patch.name for patch in many], 6, price_rendered)
+    assert len(many) == 200
+    assert made.processing_units == pytest.approx(200 * 250 * 250 / 512**2 * 13 / 3 * 2)
+    assert made.requests == 2
+    assert made.cpu_s == pytest.approx(200 * PATCH_CPU_S)
+
+
+def test_a_quota_of_processing_units_is_told_in_days_and_bounds_the_time():
+    quota = Quota(4, 10**12, 300, 10_000_000, PROCESSING)
+    made = Forecast(processing_units=1000, requests=5, bytes=10**9)
+    assert made.quota_days(quota) == pytest.approx(3)
+    assert made.duration_s(quota, 2) == pytest.approx(200)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -48,7 +49,7 @@ def image(bands: np.ndarray | None = None, **facts: object) -> ImageFacts:
     )  # fmt: skip
 
 
-LABEL = LabelFacts(62628, "2c", "3d" * 32, 2021, (500, *range(1, 12)))
+LABEL = LabelFacts(62628, "2c", "3d" * 32, 2021, "clcplus", (500, *range(1, 12)))
 ROWS = [
     PatchRow(PRESENT, "complete", "", image(np.arange(56.0).reshape(14, 2, 2)), LABEL, ""),
     PatchRow(FAILED, "failed", "B4 broken", None, None, "unknown codes 77"),
@@ -143,6 +144,21 @@ def test_patches_tells_present_and_absent_apart():
 
 def test_patches_is_read_back_as_it_was_written():
     assert read_patches(build_patches(ROWS)) == {row.patch: row for row in ROWS}
+
+
+def test_patches_of_a_time_when_all_labels_were_of_clcplus_is_read_back():
+    older = table(build_patches(ROWS)).drop_columns(["label_source"])
+    buffer = io.BytesIO()
+    pq.write_table(older, buffer)
+    assert read_patches(buffer.getvalue()) == {row.patch: row for row in ROWS}
+
+
+def test_patches_names_classes_of_ones_own_and_the_source_of_each_label():
+    label = replace(LABEL, source="raster=map.tif;classes=0123;nearest")
+    data = build_patches([replace(ROWS[0], label=label)], "sandbox", {1: "Forêt", 2: "Open land"})
+    assert json.loads(table(data).schema.metadata[b"LANDPATCH_CLASSES"]) == {"1": "Forêt", "2": "Open land"}
+    assert read_patches(data)[PRESENT].label == label
+    assert b"LANDPATCH_CLASSES" not in table(build_patches(ROWS)).schema.metadata
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[1:2]])

@@ -54,7 +54,15 @@ def test_an_endpoint_without_a_scheme_is_https(monkeypatch, variable, field, giv
     assert getattr(load_settings(), field) == understood
 
 
-URLS = ["AWS_S3_ENDPOINT", "LANDPATCH_EO_S3_ENDPOINT", "LANDPATCH_STORE_URL", "LANDPATCH_ODATA_URL"]
+URLS = [
+    "AWS_S3_ENDPOINT",
+    "LANDPATCH_EO_S3_ENDPOINT",
+    "LANDPATCH_STORE_URL",
+    "LANDPATCH_ODATA_URL",
+    "LANDPATCH_CDSE_TOKEN_URL",
+    "LANDPATCH_ODATA_DOWNLOAD_URL",
+    "LANDPATCH_SENTINELHUB_URL",
+]
 
 
 @pytest.mark.parametrize("variable", [*URLS, "LANDPATCH_CLCPLUS_URL"])
@@ -75,6 +83,41 @@ def test_what_is_no_http_address_is_refused_by_the_name_of_its_variable(monkeypa
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=f"^wrong setting: {variable}: "):
         load_settings()
+
+
+def test_rasters_of_labels_are_named_by_path_or_address_the_first_choice_first(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LANDPATCH_LABEL_CLASSES", "classes.csv")
+    address = "https://example.org/map_{year}.tif?signature=x"
+    monkeypatch.setenv("LANDPATCH_LABEL_SOURCE", f"raster:city_{{year}}.tif  {address} /data/map.tif")
+    settings = load_settings()
+    assert settings.label_rasters == (f"{tmp_path}/city_{{year}}.tif", address, "/data/map.tif")
+    assert settings.label_classes == f"{tmp_path}/classes.csv"
+    monkeypatch.setenv("LANDPATCH_LABEL_CLASSES", "{10: 2}")
+    assert load_settings().label_classes == "{10: 2}"
+
+
+@pytest.mark.parametrize(
+    "source", ["", " ", "raster:", "raster: ", "raster", "clc", "CLCPLUS", "map.tif", "raster:s3://b/map.tif",
+               "raster:/vsicurl/http://x/a.tif ftp://x/a", "raster:http://", "raster:http://a:99999/b.tif"]
+)  # fmt: skip
+def test_what_is_no_source_of_labels_is_refused_in_one_line(monkeypatch, source):
+    monkeypatch.setenv("LANDPATCH_LABEL_SOURCE", source)
+    if not source:
+        assert load_settings().label_source == "clcplus"
+        return
+    with pytest.raises(ConfigurationError, match=r"^wrong setting: LANDPATCH_LABEL_SOURCE: ") as refused:
+        load_settings()
+    assert "\n" not in str(refused.value)
+
+
+def test_credentials_in_the_address_of_a_raster_are_refused_and_not_repeated(monkeypatch):
+    monkeypatch.setenv("LANDPATCH_LABEL_SOURCE", f"raster:https://me:{SECRET}@example.org/map.tif")
+    with pytest.raises(
+        ConfigurationError, match=r"^wrong setting: LANDPATCH_LABEL_SOURCE: .*credentials"
+    ) as no:
+        load_settings()
+    assert SECRET not in str(no.value)
 
 
 def test_the_label_service_has_to_have_a_place_for_the_year(monkeypatch):
@@ -116,6 +159,10 @@ SECRETS = [
     "EO_S3_ACCESS_KEY_ID",
     "EO_S3_SECRET_ACCESS_KEY",
     "LANDPATCH_REDIS_URL",
+    "LANDPATCH_CDSE_USER",
+    "LANDPATCH_CDSE_PASSWORD",
+    "LANDPATCH_SENTINELHUB_CLIENT_ID",
+    "LANDPATCH_SENTINELHUB_CLIENT_SECRET",
 ]
 
 
@@ -128,12 +175,37 @@ def test_secrets_show_nowhere(monkeypatch):
         assert SECRET not in text
 
 
-@pytest.mark.parametrize("variable", ["LANDPATCH_BUCKET", "LANDPATCH_PREFIX", "LANDPATCH_SOURCE"])
+@pytest.mark.parametrize(
+    "variable", ["LANDPATCH_BUCKET", "LANDPATCH_PREFIX", "LANDPATCH_SOURCE", "LANDPATCH_IMAGE_SOURCE"]
+)
 def test_a_wrong_value_is_not_repeated_as_it_may_be_a_secret_in_the_wrong_place(monkeypatch, variable):
     monkeypatch.setenv(variable, f"{SECRET}!/../")
     with pytest.raises(ConfigurationError, match=f"^wrong setting: {variable}: ") as refused:
         load_settings()
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "source", "key"),
+    [
+        ({}, "eodata", None),
+        ({"EO_S3_ACCESS_KEY_ID": "a"}, "eodata", "a"),
+        ({"EO_S3_ACCESS_KEY_ID": "a"}, "odata-zip", None),
+        ({"EO_S3_ACCESS_KEY_ID": "a", "LANDPATCH_CDSE_USER": "b"}, "odata-zip", "b"),
+        ({"LANDPATCH_CDSE_USER": "b"}, "eodata", None),
+        ({"LANDPATCH_SENTINELHUB_CLIENT_ID": "c"}, "sentinelhub", "c"),
+        ({"EO_S3_ACCESS_KEY_ID": "a"}, "sentinelhub", None),
+    ],
+)
+def test_the_account_is_that_of_the_image_source_and_any_says_that_the_real_services_are_meant(
+    monkeypatch, given, source, key
+):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LANDPATCH_IMAGE_SOURCE", source)
+    settings = load_settings()
+    assert settings.has_account == bool(given)
+    assert (settings.account.key.get_secret_value() if settings.account.key else None) == key
 
 
 def test_every_mistake_is_named_in_one_line(monkeypatch):

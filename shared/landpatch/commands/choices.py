@@ -1,6 +1,6 @@
 """What is asked for of a region, as options of a command."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from functools import wraps
@@ -12,6 +12,8 @@ from landpatch.build import prepare_request
 from landpatch.composite import Method
 from landpatch.grid import Cover
 from landpatch.messages import RegionRequest
+from landpatch.settings import load_settings
+from landpatch.sources.label_source import known_editions
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,11 @@ class Choices:
     cover: Cover
     composite: Method
 
-    def ask(self, nuts: str) -> RegionRequest:
-        """The request for a region; raises RequestError."""
-        return prepare_request(nuts, today=date.today(), **asdict(self))  # noqa: DTZ011  # the user's day
+    def ask(self, codes: Iterable[str]) -> list[RegionRequest]:
+        """The requests for regions; raises RequestError."""
+        given: dict[str, Any] = asdict(self) | {"editions": known_editions(load_settings())}
+        today = date.today()  # noqa: DTZ011  # the user's day
+        return [prepare_request(nuts, today=today, **given) for nuts in codes]
 
 
 def take_choices(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,9 +52,7 @@ def take_choices(command: Callable[..., None]) -> Callable[..., None]:
 
 _OPTIONS = [
     click.option("--year", type=int, default=2021, show_default=True, help="Year of the images."),
-    click.option(
-        "--label-year", type=int, help="Edition of CLC+ Backbone.  [default: the year, if it has one]"
-    ),
+    click.option("--label-year", type=int, help="Edition of the labels.  [default: the year, if it has one]"),
     click.option(
         "--max-cloud", type=float, default=30, show_default=True, help="Percent, of a whole product."
     ),

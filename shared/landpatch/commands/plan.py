@@ -33,7 +33,7 @@ def plan(nuts: tuple[str, ...], listed: TextIO | None, choices: Choices, as_json
     """
     codes = read_codes(nuts, listed)
     everywhere = codes == [EVERYWHERE]
-    requests = [] if everywhere else [choices.ask(code) for code in codes]
+    requests = [] if everywhere else choices.ask(codes)
     own_catalogue = "odata_url" in load_settings().model_fields_set
     settings = open_settings()
     planner = Planner(settings, open_store(settings))
@@ -44,7 +44,7 @@ def plan(nuts: tuple[str, ...], listed: TextIO | None, choices: Choices, as_json
         for request in requests:
             prepare_sandbox(request.nuts, request.year)
     if everywhere:
-        requests = [choices.ask(code) for code in planner.regions()]
+        requests = choices.ask(planner.regions())
     forecasts = _forecast(planner, requests)
     workers = max(1, count_workers(settings, "images"))
     click.echo(describe_forecasts(forecasts, read_quota(settings), workers, settings.threads), err=as_json)

@@ -71,12 +71,12 @@ def region(
         raise RequestError("name regions or a --city, not both")
     codes = [ANY] if city is not None else read_codes(nuts, listed)
     everywhere = codes == [EVERYWHERE]
-    requests = [] if everywhere else [choices.ask(code) for code in codes]
+    requests = [] if everywhere else choices.ask(codes)
     settings = open_settings()
     if everywhere:
         requests = _ask_everywhere(settings, choices)
     if city is not None:
-        requests = [choices.ask(_find_code(city, settings))]
+        requests = choices.ask([_find_code(city, settings)])
     remarks = check_regions(settings, requests, explicit_label_year=choices.label_year is not None)
     for line in remarks:
         click.echo(line, err=True)
@@ -104,7 +104,7 @@ def _find_code(city: str, settings: Settings) -> str:
 def _ask_everywhere(settings: Settings, choices: Choices) -> list[RegionRequest]:
     if has_own_sandbox(settings):
         raise RequestError(NO_EUROPE)
-    return [choices.ask(code) for code in Planner(settings, open_store(settings)).regions()]
+    return choices.ask(Planner(settings, open_store(settings)).regions())
 
 
 def _queue(building: Building, requests: Sequence[RegionRequest], as_json: bool) -> None:

@@ -36,5 +36,5 @@ def status(nuts: str | None, year: int) -> None:
             click.echo(f"  dead letter {line}")
     if refused := ledger.refused():
         click.echo(f"{len(refused)} messages could not be read; the last: {refused[0]}")
-    if settings.eo_access_key is not None:
+    if settings.has_account:
         click.echo(describe_quota(open_governor(settings)))

@@ -4,13 +4,15 @@ Source: CLCplus Backbone Product User Manual; ArcGIS REST API, "Export Image".
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import requests
 from numpy.typing import NDArray
 
+from landpatch.blocks import bound_block
 from landpatch.codec import decode_class_raster
 from landpatch.errors import (
     AbsentError,
@@ -20,8 +22,9 @@ from landpatch.errors import (
     RequestError,
     TooLargeError,
 )
-from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M
+from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.sources.http import fetch
+from landpatch.sources.labels import CLCPLUS, WindowLimits
 
 EDITIONS = (2018, 2021)
 """Years that CLC+ Backbone is served for."""
@@ -86,14 +89,6 @@ def to_classes(codes: NDArray[np.uint8], what: str) -> NDArray[np.uint8]:
     return classes
 
 
-@dataclass(frozen=True, slots=True)
-class WindowLimits:
-    """The largest window that the service gives, pixels."""
-
-    width: int
-    height: int
-
-
 USUAL_LIMITS = WindowLimits(15_000, 4_100)
 """What an ImageServer has by default, for one that does not tell."""
 
@@ -133,3 +128,49 @@ def _describe(url: str, session: requests.Session, year: int) -> dict[str, Any]:
     if "error" in document:
         raise RequestError(f"no CLC+ Backbone of {year}: LABEL_YEAR may be {known}")
     return document
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A window of codes."""
+
+    edition: int
+    bounds: tuple[int, int, int, int]
+    """xmin ymin xmax ymax, metres, EPSG:3035."""
+    codes: NDArray[np.uint8]
+    """(y, x), row 0 in the north."""
+    requests: int = 1
+
+    def cut(self, patch: Patch) -> NDArray[np.uint8]:
+        """As of `LabelWindow`."""
+        west, _, _, north = self.bounds
+        col = (patch.xmin - west) // PIXEL_SIZE_M
+        row = (north - patch.bounds[3]) // PIXEL_SIZE_M
+        part = self.codes[row : row + PATCH_SIZE_PX, col : col + PATCH_SIZE_PX]
+        return to_classes(part, f"CLC+ {self.edition}, window {','.join(map(str, patch.bounds))}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClcPlus:
+    """CLC+ Backbone: a source of labels."""
+
+    url: str
+    """exportImage with `{year}` in it."""
+    session: requests.Session
+    recipe: str = CLCPLUS
+    names: Mapping[int, str] = field(default_factory=dict)
+    editions: tuple[int, ...] = EDITIONS
+    usual_limits: WindowLimits = USUAL_LIMITS
+
+    def check(self, edition: int) -> None:
+        """As of `LabelSource`."""
+        check_edition(self.url, self.session, edition)
+
+    def limits(self, edition: int) -> WindowLimits:
+        """As of `LabelSource`."""
+        return read_limits(self.url, self.session, edition)
+
+    def fetch(self, edition: int, patches: Sequence[Patch]) -> _Window:
+        """As of `LabelSource`."""
+        bounds = bound_block(patches)
+        return _Window(edition, bounds, fetch_codes(self.url, self.session, edition, bounds))

@@ -1,17 +1,18 @@
 """One way to ask an HTTP service: time-outs, bounded answers, errors in our terms."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.util.retry import Retry
 
 from landpatch import __version__
 from landpatch.deadline import time_pools
-from landpatch.errors import AbsentError, OverloadedError, PermanentError, TransientError
+from landpatch.errors import AbsentError, OverloadedError, PermanentError, RefusedError, TransientError
 
 TIMEOUT_S = (10, 120)
 """Seconds to connect, seconds between bytes."""
@@ -23,6 +24,7 @@ _ENCODINGS = {"", "identity", "gzip", "deflate"}
 """Of a body; several on top of each other would unpack to any size."""
 _TRANSIENT = {408, 429, 498, 500, 502, 503, 504}
 _OVERLOADED = {500, 502, 504}
+_REFUSED = {429, 498, 503}
 
 
 class _TimedAdapter(HTTPAdapter):
@@ -43,13 +45,15 @@ class _TimedAdapter(HTTPAdapter):
         return manager
 
 
-def make_session(retries: int = 4, request_s: float = REQUEST_S) -> requests.Session:
+def make_session(retries: int = 4, request_s: float = REQUEST_S, *, posts: bool = False) -> requests.Session:
     """A session that tries again a few times, honours Retry-After and says who asks.
 
-    request_s: seconds that one try may take, from its first byte to the answer's last.
+    request_s: seconds that one try may take, from its first byte to the answer's last. posts: a POST is tried
+    again as well, as one that changes nothing may be.
     """
     retry = Retry(
         total=retries,
+        allowed_methods=Retry.DEFAULT_ALLOWED_METHODS | ({"POST"} if posts else set()),
         read=min(retries, 1),  # what is slow once is slow again
         backoff_factor=0.5,
         backoff_jitter=0.5,
@@ -67,6 +71,46 @@ def make_session(retries: int = 4, request_s: float = REQUEST_S) -> requests.Ses
     return session
 
 
+@contextmanager
+def opened(
+    session: requests.Session,
+    method: str,
+    url: str,
+    what: str,
+    accepted: Collection[int] = (200,),
+    unreachable: type[TransientError] = TransientError,
+    wait_unit_s: float = 1.0,
+    absent: Collection[int] = (404,),
+    timeout_s: tuple[float, float] = TIMEOUT_S,
+    **request: Any,
+) -> Iterator[requests.Response]:
+    """An answer whose body is still to be read, within the context; its faults are errors of landpatch.
+
+    accepted: the statuses that are no refusal. unreachable: what is raised when there is no connection.
+    wait_unit_s: what Retry-After counts in. absent: the statuses that mean that nothing is there. timeout_s:
+    to connect, and between bytes. request: as of `requests`. Raises RefusedError when the service
+    asks to wait, TransientError when trying later may help (OverloadedError when asking for less may help
+    too), PermanentError when not; `what` names the service for a person. None holds a query or a credential.
+    """
+    try:
+        with session.request(method, url, timeout=timeout_s, stream=True, **request) as answer:
+            if answer.status_code not in accepted:
+                _raise_refusal(answer, what, wait_unit_s, absent)
+            yield answer
+    except requests.RequestException as error:
+        failure = unreachable if _has_no_connection(error) else TransientError
+        raise failure(f"{what} cannot be reached: {type(error).__name__}") from error
+    except (HTTPError, OSError) as error:
+        raise TransientError(f"{what} broke off: {type(error).__name__}") from error
+    except UnicodeError as error:
+        raise PermanentError(f"{what} sent headers that cannot be read") from error
+
+
+def _has_no_connection(error: requests.RequestException) -> bool:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
 def fetch(
     session: requests.Session,
     url: str,
@@ -76,26 +120,21 @@ def fetch(
     timeout_s: tuple[float, float] = TIMEOUT_S,
     absent: Collection[int] = (404,),
 ) -> bytes:
-    """GET a body of at most `max_bytes`. timeout_s: to connect, and between bytes.
+    """GET a body of at most `max_bytes`; arguments and errors as of `opened`."""
+    with opened(session, "GET", url, what, params=params, timeout_s=timeout_s, absent=absent) as answer:
+        return read_body(answer, what, max_bytes)
 
-    absent: the statuses that mean that nothing is there. Raises TransientError when trying later may help
-    (OverloadedError when asking for less may help too), PermanentError when not (AbsentError when nothing
-    is there); `what` names the service for a person. Neither holds a query or a credential.
+
+def read_body(answer: requests.Response, what: str, max_bytes: int) -> bytes:
+    """A body of at most `max_bytes`, unpacked, and as long as it says.
+
+    Raises PermanentError for a body that is too long or packed in another way than was offered.
     """
-    try:
-        with session.get(url, params=params, timeout=timeout_s, stream=True) as answer:
-            _raise_refusal(answer, what, absent)
-            announced = answer.headers.get("Content-Length", "")
-            encoding = _read_encoding(answer)
-            if encoding not in _ENCODINGS:
-                raise PermanentError(f"{what} sent a body encoded as {encoding[:100]!r}")
-            body = _read(answer, max_bytes)
-    except requests.RequestException as error:
-        raise TransientError(f"{what} cannot be reached: {type(error).__name__}") from error
-    except (HTTPError, OSError) as error:
-        raise TransientError(f"{what} broke off: {type(error).__name__}") from error
-    except UnicodeError as error:
-        raise PermanentError(f"{what} sent headers that cannot be read") from error
+    announced = answer.headers.get("Content-Length", "")
+    encoding = _read_encoding(answer)
+    if encoding not in _ENCODINGS:
+        raise PermanentError(f"{what} sent a body encoded as {encoding[:100]!r}")
+    body = _read(answer, max_bytes)
     if len(body) > max_bytes:
         raise PermanentError(f"{what} sent more than {max_bytes} bytes")
     if announced.isdecimal() and not encoding and int(announced) != len(body):
@@ -103,16 +142,27 @@ def fetch(
     return bytes(body)
 
 
-def _raise_refusal(answer: requests.Response, what: str, absent: Collection[int]) -> None:
-    """Raise what a status other than 200 means."""
+def read_begin(answer: requests.Response, most_bytes: int) -> bytes:
+    """The first bytes of a body, unpacked, for what they say of a refusal."""
+    return bytes(_read(answer, most_bytes)[:most_bytes]) if _read_encoding(answer) in _ENCODINGS else b""
+
+
+def _raise_refusal(
+    answer: requests.Response, what: str, wait_unit_s: float, absent: Collection[int]
+) -> NoReturn:
+    """Raise what a status that was not accepted means."""
     status = answer.status_code
+    if status in _REFUSED:
+        wait = answer.headers.get("Retry-After", "")
+        raise RefusedError(
+            f"{what} answered {status}", float(wait) * wait_unit_s if wait.isdecimal() else None
+        )
     if status in _TRANSIENT:
         failure = OverloadedError if status in _OVERLOADED else TransientError
         raise failure(f"{what} answered {status}")
-    if status != 200:
-        begin = _read(answer, 200)[:200] if _read_encoding(answer) in _ENCODINGS else b""
-        refusal = AbsentError if status in absent else PermanentError
-        raise refusal(f"{what} answered {status}: {bytes(begin)!r}")
+    begin = read_begin(answer, 200)
+    refusal = AbsentError if status in absent else PermanentError
+    raise refusal(f"{what} answered {status}: {begin!r}")
 
 
 def _read_encoding(answer: requests.Response) -> str:

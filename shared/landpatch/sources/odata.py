@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -57,6 +57,34 @@ class _Product(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class NameParts:
+    """What the name of a product tells."""
+
+    tile: str
+    sensed: datetime
+    """Begin of its datatake, UTC."""
+    baseline: tuple[int, int]
+
+
+def parse_name(name: str) -> NameParts | None:
+    """The parts of the name of a Sentinel-2 L2A product, with `.SAFE`; None when it is no such name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        sensed = datetime.strptime(match["sensed"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    baseline = match["baseline"]
+    return NameParts(match["tile"], sensed, (int(baseline[:2]), int(baseline[2:])))
+
+
+def is_cloud_cover(value: Any, most: float) -> TypeGuard[float]:
+    """Whether a catalogue's cloud cover is one, in percent, and no more than asked for."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What the catalogue knows for a request."""
 
@@ -75,14 +103,18 @@ def search_area(patches: Sequence[Patch]) -> BaseGeometry:
     return shapely.transform(hull, lambda xy: np.column_stack(to_lonlat().transform(xy[:, 0], xy[:, 1])))
 
 
+def outline(area: BaseGeometry) -> BaseGeometry:
+    """A polygon around an area that is short enough to be asked about; both EPSG:4326, lon lat."""
+    return area.convex_hull.buffer(0.01).simplify(0.005)
+
+
 def build_filter(area: BaseGeometry, start: date, end: date, max_cloud: float) -> str:
     """The `$filter` for Sentinel-2 L2A products that touch an area.
 
     area: EPSG:4326, lon lat; its convex hull is asked for, as the catalogue bounds a query's length.
     start, end: first and last day, UTC. max_cloud: percent.
     """
-    hull = area.convex_hull.buffer(0.01).simplify(0.005)
-    ring = ",".join(f"{lon:.5f} {lat:.5f}" for lon, lat in shapely.get_coordinates(hull))
+    ring = ",".join(f"{lon:.5f} {lat:.5f}" for lon, lat in shapely.get_coordinates(outline(area)))
     begin = datetime.combine(start, time.min, UTC)
     finish = datetime.combine(end, time.max, UTC)
     return " and ".join(
@@ -179,32 +211,22 @@ def _is_same_service(link: str, first: str) -> bool:
 
 def _to_scene(product: _Product, max_cloud: float) -> Scene | None:
     """None when the entry lacks something that is needed."""
-    match = _NAME.fullmatch(product.name)
+    parts = parse_name(product.name)
     cloud = next((a.value for a in product.attributes if a.name == "cloudCover"), None)
     path = (product.s3_path or "").strip("/")
     start = path.find(product.name)
-    if (
-        match is None
-        or isinstance(cloud, bool)
-        or not isinstance(cloud, int | float)
-        or not 0 <= cloud <= max_cloud
-    ):
+    if parts is None or not is_cloud_cover(cloud, max_cloud):
         return None
     if not path.startswith("eodata/") or start < 0 or ".." in path.split("/") or not _PATH.fullmatch(path):
         return None
-    try:
-        sensed = datetime.strptime(match["sensed"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    baseline = match["baseline"]
     return Scene(
         id=product.id,
         name=product.name,
         # The path may end below the .SAFE folder.
         s3_path=path[len("eodata/") : start + len(product.name)],
-        tile=match["tile"],
-        sensed=sensed,
-        baseline=(int(baseline[:2]), int(baseline[2:])),
+        tile=parts.tile,
+        sensed=parts.sensed,
+        baseline=parts.baseline,
         cloud_cover=float(cloud),
         size=product.size or 0,
         footprint=parse_footprint(product.geo_footprint, product.footprint),

@@ -13,7 +13,7 @@ from landpatch.celery import QUEUES
 from landpatch.connection import open_redis
 from landpatch.errors import LandpatchError
 from landpatch.ledger import Ledger
-from landpatch.quota import Governor, open_governor
+from landpatch.quota import BYTES, Governor, open_governor
 from landpatch.settings import Settings
 from landpatch.storage import open_store
 from landpatch.watch.closeup import OVER, CloseUp
@@ -106,16 +106,18 @@ class Lookout:
         if self._governor is None:
             return None
         left, quota = self._governor.left(), self._governor.quota
-        self._volume.add(now_s, quota.bytes_per_30_days - left.bytes)
+        self._volume.add(now_s, quota.volume_per_30_days - left.volume)
         return Account(
             connections=left.connections,
             connections_limit=quota.connections,
             requests=left.requests,
             requests_limit=quota.requests_per_minute,
-            bytes=left.bytes,
-            bytes_limit=quota.bytes_per_30_days,
+            volume=left.volume,
+            volume_limit=quota.volume_per_30_days,
+            unit="" if quota.measure == BYTES else quota.measure.volume,
+            scale=quota.measure.scale,
             held_s=left.held_s,
-            bytes_per_s=self._volume.pace(0).per_s,
+            volume_per_s=self._volume.pace(0).per_s,
         )
 
 

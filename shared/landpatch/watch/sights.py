@@ -70,12 +70,16 @@ class Account:
     requests: int
     """In this minute."""
     requests_limit: int
-    bytes: int
-    """In these 30 days."""
-    bytes_limit: int
+    volume: int
+    """In these 30 days: bytes, or where there is a unit, of that."""
+    volume_limit: int
+    unit: str
+    """For a person; empty for bytes."""
+    scale: int
+    """How much is counted for one of the unit."""
     held_s: float
     """Seconds for which the account waits because the service asked it to."""
-    bytes_per_s: float
+    volume_per_s: float
     """Asked for in the last minutes."""
 
 

@@ -219,7 +219,7 @@ def test_dead_letters_messages_that_wait_refused_ones_and_the_quota_are_told(loo
     assert (letter.what, letter.attempts, letter.patches, len(letter.reason)) == ("S2A_PRODUCT", 5, 10, 301)
     assert (found.waiting["images"], found.refused) == (1, 1)
     assert (found.account.connections, found.account.connections_limit) == (4, 4)
-    assert found.account.bytes == found.account.bytes_limit == 12 * 10**12
+    assert found.account.volume == found.account.volume_limit == 12 * 10**12
 
 
 def test_a_rate_is_told_of_what_moves(settings, paris):

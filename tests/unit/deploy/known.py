@@ -27,24 +27,27 @@ NO_SETTINGS = {
 }
 OF_OTHERS = {"grafana": "GF_"}
 """How the variables of services begin that are not ours."""
-FILES = {"LANDPATCH_REDIS_CA_FILE"}
+FILES = {"LANDPATCH_REDIS_CA_FILE", "LANDPATCH_LABEL_CLASSES"}
 """Settings that name a file of the container."""
 MODULES = {f"services.{service}": queue for service, queue in WORKERS.items()}
 """Queue of each module that is run by Celery."""
 REDIS = {"LANDPATCH_REDIS_URL"}
 STORE = {"AWS_S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 ACCOUNT = {"EO_S3_ACCESS_KEY_ID", "EO_S3_SECRET_ACCESS_KEY"}
+CDSE = {"LANDPATCH_CDSE_USER", "LANDPATCH_CDSE_PASSWORD"}
+HUB = {"LANDPATCH_SENTINELHUB_CLIENT_ID", "LANDPATCH_SENTINELHUB_CLIENT_SECRET"}
 NEEDS = {
-    "dispatcher": REDIS | STORE,
-    "image-worker": REDIS | STORE | ACCOUNT,
+    "dispatcher": REDIS | STORE | HUB,
+    "image-worker": REDIS | STORE | ACCOUNT | CDSE | HUB,
     "label-worker": REDIS | STORE,
     "indexer": REDIS | STORE,
     "reconciler": REDIS,
-    "metrics": REDIS | {"EO_S3_ACCESS_KEY_ID"},
+    "metrics": REDIS | {"EO_S3_ACCESS_KEY_ID", "LANDPATCH_CDSE_USER", "LANDPATCH_SENTINELHUB_CLIENT_ID"},
     "flower": REDIS | {"FLOWER_BASIC_AUTH"},
-    "submit": REDIS | STORE | ACCOUNT,
+    "submit": REDIS | STORE | ACCOUNT | CDSE | HUB,
     "store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "eo-store": ACCOUNT,
+    "sandbox": CDSE | HUB,
 }
 """What a service does not start without; it gets no other secret."""
 

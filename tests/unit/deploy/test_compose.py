@@ -39,6 +39,13 @@ STORE = {"store", "files"}
 MONITORING = {"prometheus", "grafana"}
 ONCE = {"submit", "prepare"}
 ALWAYS = WORKERS | {"redis", "reconciler", "metrics", "flower"}
+NAMES = {
+    "AWS_ACCESS_KEY_ID",
+    "EO_S3_ACCESS_KEY_ID",
+    "LANDPATCH_CDSE_USER",
+    "LANDPATCH_SENTINELHUB_CLIENT_ID",
+}
+"""Secrets that name an account, and open nothing alone."""
 OF_THIS_MACHINE = {
     "LANDPATCH_HEARTBEAT_FILE", "LANDPATCH_METRICS_LISTEN", "LANDPATCH_THREADS", "LANDPATCH_CACHE_DIR",
     "LANDPATCH_SERVE_TOKEN", *FILES,
@@ -136,6 +143,25 @@ def test_with_credentials_there_is_no_sandbox(checkout):
     assert not environment.keys() & {"LANDPATCH_SOURCE", "LANDPATCH_EO_S3_ENDPOINT", "LANDPATCH_ODATA_URL"}
 
 
+def test_with_a_user_of_the_download_there_is_no_sandbox(checkout):
+    given = {"LANDPATCH_CDSE_USER": "me@example.org", "LANDPATCH_CDSE_PASSWORD": "hidden"}
+    project = checkout.read(**given, LANDPATCH_IMAGE_SOURCE="odata-zip")
+    assert project["services"].keys() == ALWAYS | STORE
+    environment = project["services"]["image-worker"]["environment"]
+    assert environment.items() >= given.items()
+    assert not environment.keys() & {"LANDPATCH_SOURCE", "LANDPATCH_CDSE_TOKEN_URL", "EO_S3_ACCESS_KEY_ID"}
+    assert "LANDPATCH_CDSE_USER" not in project["services"]["dispatcher"]["environment"]
+
+
+def test_with_a_client_of_sentinel_hub_there_is_no_sandbox_and_the_dispatcher_knows_it(checkout):
+    given = {"LANDPATCH_SENTINELHUB_CLIENT_ID": "sh-mine", "LANDPATCH_SENTINELHUB_CLIENT_SECRET": "hidden"}
+    project = checkout.read(**given, LANDPATCH_IMAGE_SOURCE="sentinelhub")
+    assert project["services"].keys() == ALWAYS | STORE
+    for service in ("dispatcher", "image-worker"):
+        assert project["services"][service]["environment"].items() >= given.items()
+    assert not project["services"]["label-worker"]["environment"].keys() & given.keys()
+
+
 def test_with_a_store_there_is_no_other(checkout):
     (checkout.folder / ".env").write_text(
         "# mine\nAWS_S3_ENDPOINT=s3.example.org\nAWS_ACCESS_KEY_ID = spaced\n"
@@ -203,7 +229,7 @@ def test_passwords_are_made_once_and_only_their_owner_reads_them(checkout):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.rglob("*"):
         # Containers read these as other users, below a folder that is closed to others.
-        read_inside = {"redis_password", "redis_ca", "alerts.yaml"}
+        read_inside = {"redis_password", "redis_ca", "label_classes", "alerts.yaml"}
         assert path.name in read_inside or not path.stat().st_mode & 0o077, path
     checkout.run("up")
     assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == first
@@ -222,7 +248,7 @@ def check_secrets(project: Project) -> list[str]:
         text
         for service in project["services"].values()
         for name, text in service.get("environment", {}).items()
-        if name in SECRETS - {"AWS_ACCESS_KEY_ID", "EO_S3_ACCESS_KEY_ID"}
+        if name in SECRETS - NAMES
     }
     values |= {password for value in values for password in re.findall(r"[0-9a-f]{48}", value)}
     elsewhere = deepcopy(project)
@@ -465,6 +491,20 @@ def test_a_private_authority_of_redis_is_mounted(checkout):
     assert Path(project["secrets"]["redis_ca"]["file"]).read_text() == "-----BEGIN CERTIFICATE-----"
     absent = checkout.run("config", LANDPATCH_REDIS_CA_FILE=str(checkout.folder / "none.pem"))
     assert absent.returncode == 2
+
+
+def test_a_class_table_is_mounted_for_those_who_know_labels_and_one_in_braces_is_left_alone(checkout):
+    (checkout.folder / "classes.yaml").write_text("10: Trees\n")
+    project = checkout.read(LANDPATCH_LABEL_CLASSES=str(checkout.folder / "classes.yaml"))
+    for name in ("dispatcher", "label-worker", "indexer"):
+        service = project["services"][name]
+        assert service["environment"]["LANDPATCH_LABEL_CLASSES"] == "/run/secrets/label_classes"
+        assert "label_classes" in [secret["source"] for secret in service["secrets"]]
+    assert Path(project["secrets"]["label_classes"]["file"]).read_text() == "10: Trees\n"
+    project = checkout.read(LANDPATCH_LABEL_CLASSES="{10: 3, 80: 10}")
+    assert project["services"]["indexer"]["environment"]["LANDPATCH_LABEL_CLASSES"] == "{10: 3, 80: 10}"
+    assert Path(project["secrets"]["label_classes"]["file"]).read_text() == ""
+    assert checkout.run("config", LANDPATCH_LABEL_CLASSES="/nowhere/classes.yaml").returncode == 2
 
 
 def test_an_image_worker_has_the_memory_that_its_processes_may_use(whole):

@@ -394,7 +394,7 @@ def check_sandbox_network(objects: list[Object]) -> dict[tuple[str, str], bool]:
         ("redis", 6379): ON_REDIS,
         ("store", 9000): ON_STORE,
         ("store", 8080): set(),
-        ("sandbox", 8000): {"dispatcher", "label-worker", "indexer", "submit"},
+        ("sandbox", 8000): ON_STORE,
         ("sandbox", 9000): {"image-worker", "submit"},
         **{(service, 9464): set() for service in (*WORKERS, "reconciler", "metrics")},
         ("flower", 5555): set(),

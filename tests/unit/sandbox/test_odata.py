@@ -11,9 +11,9 @@ from services.sandbox.scenes import load_tiles, plan_scenes
 URL = "http://127.0.0.1:1/odata/v1/Products"
 TILE = next(tile for tile in load_tiles() if tile.id == "31UDQ")
 SCENES = plan_scenes(TILE, 2021)
+CLOUDS = (3.5, 8.0, 10.0, 15.0, 15.0, 12.0, 12.5, 28.0, 65.0)
 PRODUCTS = [
-    describe_product(scene, cover, 1000, b"manifest")
-    for scene, cover in zip(SCENES, (3.5, 8.0, 10.0, 15.0, 15.0, 12.0, 12.5, 28.0, 65.0), strict=True)
+    describe_product(scene, cover, 1000, b"manifest") for scene, cover in zip(SCENES, CLOUDS, strict=True)
 ]
 PRODUCT_TYPE = (
     "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType' and "

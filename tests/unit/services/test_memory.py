@@ -12,8 +12,8 @@ from landpatch.transfer import CHUNK_BYTES
 from landpatch.warp import NativeGrid
 from services.image_worker.bands import BandHead
 from services.image_worker.cut import Site, locate_patches, most_in_work
+from services.image_worker.imagery import FIXED_BYTES
 from services.image_worker.memory import fit_threads, needed_bytes
-from services.image_worker.pipeline import FIXED_BYTES
 from services.image_worker.product import Product
 
 RADIOMETRY = Radiometry(10_000.0, dict.fromkeys(REFLECTANCE_BANDS, 0))
@@ -59,6 +59,16 @@ def test_a_genuine_product_fits_into_the_least_that_can_be_set():
     sites = locate_patches(genuine, OVER_ALL_OF_31UDQ)
     least = next(iter(Settings.model_fields["memory_bytes"].metadata)).ge
     assert fit_threads(genuine, sites, 2, room(LANDPATCH_MEMORY_BYTES=least)) >= 1
+
+
+def test_a_genuine_product_that_has_come_whole_fits_into_what_is_set_by_default():
+    genuine = product(GENUINE_TILES)
+    sites = locate_patches(genuine, OVER_ALL_OF_31UDQ)
+    whole = 520 * 10**6
+    assert fit_threads(genuine, sites, 2, room(), held=whole) == 2
+    assert needed_bytes(genuine, sites, 2, with_files=False) < needed_bytes(genuine, sites, 2)
+    with pytest.raises(PermanentError, match=r"^X\.SAFE needs \d+ MB of memory at once"):
+        fit_threads(genuine, sites, 2, room(), held=2 * whole)
 
 
 def test_a_product_whose_bands_are_one_tile_each_is_refused_with_a_reason():

@@ -117,9 +117,10 @@ function showGeneral() {
   const { account, waiting = {}, refused } = general;
   const entries = [];
   if (account) {
-    entries.push(["quota left", `${bytes(account.bytes)} of ${bytes(account.bytes_limit)} in 30 days`]);
+    const amount = (volume) => (account.unit ? `${Math.round(volume / account.scale)} ${account.unit}` : bytes(volume));
+    entries.push(["quota left", `${amount(account.volume)} of ${amount(account.volume_limit)} in 30 days`]);
     entries.push(["left this minute", `${plural(account.requests, "request")}, ${plural(account.connections, "connection")}`]);
-    if (account.bytes_per_s > 0) entries.push(["download", `${bytes(account.bytes_per_s)}/s`]);
+    if (account.volume_per_s > 0 && !account.unit) entries.push(["download", `${bytes(account.volume_per_s)}/s`]);
     if (account.held_s > 0) entries.push(["held", `the service asks to wait ${Math.ceil(account.held_s)} s`]);
   }
   const queued = Object.entries(waiting).filter(([, number]) => number);

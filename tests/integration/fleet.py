@@ -1,0 +1,116 @@
+"""Workers of a test's own, with the settings that it wants, beside those of the stack."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import redis
+
+from landpatch.broker import queue_keys
+from tests.environment import clean_environment
+from tests.integration.conftest import ROOT, Stack
+
+SERVICES = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}
+# No patch is ever complete: each uses three products, so a round has several messages.
+RULES = {"LANDPATCH_VALID_SHARE": "1", "LANDPATCH_CLEAR_SHARE": "1", "LANDPATCH_MAX_PRODUCTS": "3"}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Workers of their own, on a Redis database and under a prefix of their own."""
+
+    stack: Stack
+    environment: dict[str, str]
+    prefix: str
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line with the settings of these workers."""
+        command = [sys.executable, "-m", "landpatch.cli", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=200, check=False
+        )
+
+    def build(self, composite: str = "best") -> tuple[dict, dict[str, bytes]]:
+        """Build FR101; the summary and every object."""
+        run = self.run("region", "FR101", "--json", "--composite", composite)
+        assert run.returncode == 0, run.stderr
+        begin = f"landpatch/{self.prefix}/"
+        files = {
+            name.removeprefix(begin): data
+            for name, data in self.stack.files().items()
+            if name.startswith(begin)
+        }
+        return json.loads(run.stdout.splitlines()[-1]), files
+
+
+@contextmanager
+def fleet(
+    stack: Stack, database: int, processes: int, threads: int, turned: bool = False, **given: str
+) -> Iterator[Fleet]:
+    """Start workers; the image workers get their messages in another order when `turned`. given: settings."""
+    prefix = f"fleet{database}"
+    settings = stack.settings() | RULES | given
+    settings |= {"LANDPATCH_PREFIX": prefix, "LANDPATCH_THREADS": str(threads)}
+    settings["LANDPATCH_REDIS_URL"] = settings["LANDPATCH_REDIS_URL"].removesuffix("/0") + f"/{database}"
+    environment = clean_environment(**settings, LANDPATCH_STATE_DIR=str(stack.state))
+    workers = []
+
+    def start(service: str) -> None:
+        command = [sys.executable, "-m", "celery", "-A", f"services.{service}", "worker"]
+        command += ["--queues", SERVICES[service], "--hostname", f"{service}@{prefix}"]
+        command += ["--concurrency", str(processes if service == "image_worker" else 1)]
+        command += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+        quiet = subprocess.DEVNULL
+        workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet))
+
+    try:
+        for service in SERVICES:
+            start(service)
+        with turning_queue(stack, database) if turned else nullcontext():
+            yield Fleet(stack, environment, prefix)
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            try:
+                worker.wait(40)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+        shutil.rmtree(stack.state / "store" / "landpatch" / prefix, ignore_errors=True)
+
+
+@contextmanager
+def turning_queue(stack: Stack, database: int) -> Iterator[None]:
+    """Keep turning the queue of image messages: what waits longest goes to the end of the line, and from one
+    priority to another."""
+    # Evaluated by Redis itself, so that no message is ever off the queue.
+    script = """
+    for i, key in ipairs(KEYS) do
+      for _ = 1, redis.call('LLEN', key) - 1 do redis.call('RPOPLPUSH', key, key) end
+      redis.call('RPOPLPUSH', key, KEYS[i % #KEYS + 1])
+    end
+    """
+    keys = queue_keys("images")
+    client = redis.Redis(
+        port=stack.access["redis_port"], password=stack.access["redis_password"], db=database
+    )
+
+    over = threading.Event()
+
+    def turn() -> None:
+        with client:
+            while not over.wait(0.05):
+                client.eval(script, len(keys), *keys)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
