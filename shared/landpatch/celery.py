@@ -210,7 +210,8 @@ def finish(
     outcomes: Mapping[str, Outcome] | None = None,
 ) -> None:
     """A task has done its part; when it was the last, ask for the next step of the region."""
+    is_last = ledger.finish(message, work, outcomes)
     for outcome in (outcomes or {}).values():
         _PATCHES.add(message.kind, outcome.state)
-    if ledger.finish(message, work, outcomes):
+    if is_last:
         send_claimed(ledger, message.region, message.run, "control", NEXT_STEP_S)

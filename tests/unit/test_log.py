@@ -2,12 +2,34 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 SECRET = "canary-5f1c9d"
+BOUND = """
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from landpatch.log import configure_logging
+from landpatch.stages import carry_context
+
+configure_logging(logging.INFO)
+log = structlog.get_logger()
+structlog.contextvars.bind_contextvars(region="FR101/2021")
+with structlog.contextvars.bound_contextvars(region="LU000/2021"):
+    with ThreadPoolExecutor(1, initializer=carry_context()) as pool:
+        pool.submit(log.info, "of a thread").result()
+    logging.getLogger("a.library").warning("of %s", "a library")
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(log.info, "of nobody").result()
+structlog.contextvars.clear_contextvars()
+logging.getLogger("celery").info("Task %(id)s received", {"id": "x"}, extra={"data": {"id": "x"}})
+logging.getLogger("celery").debug("too much")
+"""
 PROGRAM = """
 import structlog
 from landpatch.log import configure_logging
@@ -27,9 +49,9 @@ except ZeroDivisionError:
 """
 
 
-def log_of(kind):
+def log_of(kind, program=PROGRAM):
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         env=os.environ | {"LANDPATCH_LOG": kind},
         capture_output=True,
         text=True,
@@ -55,3 +77,20 @@ def test_an_event_is_one_line_of_json():
 
 def test_an_event_is_one_line_for_a_person():
     assert "an event" in log_of("text").splitlines()[0]
+
+
+def test_what_a_thread_or_a_library_logs_belongs_where_its_caller_belongs():
+    thread, library, nobody, celery = map(json.loads, log_of("json", BOUND).splitlines())
+    assert (thread["event"], thread["region"]) == ("of a thread", "LU000/2021")
+    assert (library["event"], library["region"]) == ("of a library", "LU000/2021")
+    assert (library["level"], library["logger"]) == ("warning", "a.library")
+    assert "region" not in nobody
+    assert (celery["event"], celery["task_id"]) == ("Task x received", "x")
+    assert "region" not in celery
+
+
+def test_for_a_person_what_a_library_logs_looks_like_the_rest():
+    lines = log_of("text", BOUND).splitlines()
+    assert len(lines) == 4
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\S+ \[\w+ *\] of ", line) for line in lines[:3])
+    assert "region=LU000/2021" in lines[1]
