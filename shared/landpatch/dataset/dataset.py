@@ -13,7 +13,7 @@ from landpatch.codec import LABEL_CLASSES
 from landpatch.dataset.entries import Entry, find_layouts, read_entries
 from landpatch.dataset.extras import need
 from landpatch.dataset.pairs import Pair, read_image, read_label, read_pair
-from landpatch.dataset.places import Location, Place, open_place, parse_location
+from landpatch.dataset.places import Reader, parse_location
 from landpatch.dataset.selection import (
     LONLAT,
     bounds_array,
@@ -49,28 +49,6 @@ def open_dataset(location: str | os.PathLike[str], regions: str | Iterable[str] 
         else [layout for region in wanted for layout in find_layouts(reader.place, region)]
     )
     return Dataset(reader, read_entries(reader.place, layouts))
-
-
-class Reader:
-    """A place, opened anew in every process: neither a connection nor a client survives a fork."""
-
-    def __init__(self, location: Location) -> None:
-        self._location = location
-        self._opened: tuple[int, Place] | None = None
-
-    @property
-    def place(self) -> Place:
-        """The place, with clients of this process."""
-        opened = self._opened
-        if opened is None or opened[0] != os.getpid():
-            self._opened = opened = (os.getpid(), open_place(self._location))
-        return opened[1]
-
-    def __getstate__(self) -> Location:
-        return self._location
-
-    def __setstate__(self, location: Location) -> None:
-        self._location, self._opened = location, None
 
 
 class Dataset:
@@ -272,7 +250,7 @@ def _where(entries: list[Entry], keep: NDArray[np.bool_]) -> list[Entry]:
 
 def _as_set(wanted: Collection[Any] | Any) -> set[Any]:
     """One thing, or several of them, as a set."""
-    return {wanted} if isinstance(wanted, str | int) else set(wanted)
+    return set(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str) else {wanted}
 
 
 def _clear_fraction(entry: Entry) -> float:

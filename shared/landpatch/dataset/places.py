@@ -70,7 +70,7 @@ def parse_location(location: str | os.PathLike[str]) -> Location:
         return Location("s3", _check_s3(root), region)
     if scheme:
         return Location("http", _check_address(root), region)
-    return Location("folder", str(Path(root or ".").expanduser()), region)
+    return Location("folder", str(Path(root or ".").expanduser().absolute()), region)
 
 
 def _check_address(url: str) -> str:
@@ -103,6 +103,28 @@ def open_place(location: Location) -> Place:
     credentials are missing."""
     kinds: dict[Kind, Callable[[str], Place]] = {"folder": FolderPlace, "s3": S3Place, "http": HttpPlace}
     return kinds[location.kind](location.root)
+
+
+class Reader:
+    """A place, opened anew in every process: neither a connection nor a client survives a fork."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._opened: tuple[int, Place] | None = None
+
+    @property
+    def place(self) -> Place:
+        """The place, with clients of this process."""
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():
+            self._opened = opened = (os.getpid(), open_place(self._location))
+        return opened[1]
+
+    def __getstate__(self) -> Location:
+        return self._location
+
+    def __setstate__(self, location: Location) -> None:
+        self._location, self._opened = location, None
 
 
 class FolderPlace:

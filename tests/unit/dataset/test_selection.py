@@ -83,6 +83,7 @@ def test_years_and_regions_are_selected(own):
     assert dataset.select(years=2018).regions == ["FR101/2018"]
     assert len(dataset.select(years=[2018, 2021])) == 6
     assert len(dataset.select(years=2024)) == 0
+    assert len(dataset.select(years=np.array([2018, 2021])[0])) == 2
     assert len(dataset.select(regions="fr101")) == 6
     assert len(dataset.select(regions=["LU000"])) == 0
 
