@@ -77,12 +77,12 @@ write_files() {
     cat "${given[LANDPATCH_REDIS_CA_FILE]}" >"$folder/redis_ca" || fail "LANDPATCH_REDIS_CA_FILE cannot be read" 2
     given[LANDPATCH_REDIS_CA_FILE]=/run/secrets/redis_ca
   fi
-  # What stands below `spec:` of the cluster's rules is what Prometheus itself takes.
-  sed -e '1,/^spec:/d' -e 's/^  //' k8s/components/monitoring/alerts.yaml >"$folder/alerts.yaml"
   if [[ ${given[LANDPATCH_LABEL_CLASSES]:-\{} != \{* ]]; then
     cat "${given[LANDPATCH_LABEL_CLASSES]}" >"$folder/label_classes" || fail "LANDPATCH_LABEL_CLASSES cannot be read" 2
     given[LANDPATCH_LABEL_CLASSES]=/run/secrets/label_classes
   fi
+  # What stands below `spec:` of the cluster's rules is what Prometheus itself takes.
+  sed -e '1,/^spec:/d' -e 's/^  //' k8s/components/monitoring/alerts.yaml >"$folder/alerts.yaml"
   chmod 644 "$folder/redis_password" "$folder/redis_ca" "$folder/label_classes" "$folder/alerts.yaml"
   : "${given[LANDPATCH_REDIS_URL]:=redis://:$redis@redis:6379/0}"
   : "${given[FLOWER_BASIC_AUTH]:=landpatch:$(secret flower)}"

@@ -101,6 +101,11 @@ class LandpatchCollector(Collector):
             ("connections_limit", "Connections that the account may have.", quota.connections),
             *self._collect_counts(),
             (
+                "month_left_ratio",
+                "Share that is left in these 30 days.",
+                left.volume / quota.volume_per_30_days,
+            ),
+            (
                 "hold_seconds",
                 "How long the account still waits because the service asked it to.",
                 left.held_s,

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landpatch.grid import PATCH_SIZE_PX, Patch
-from landpatch.warp import Window, project_patch
+from landpatch.grid import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
+from landpatch.warp import NativeGrid, Window, project_patch, project_pixels
 
 Resampling = Literal["nearest", "majority"]
 MOST_PARTS = 20
@@ -77,8 +77,10 @@ def count_parts(step: float, resampling: Resampling) -> int:
 
 
 def _sample_rows(patch: Patch, grid: ClassGrid, parts: int, rows: slice) -> Sampling:
-    points = slice(rows.start * parts, rows.stop * parts)
-    col, row = grid.locate(*project_patch(patch.xmin, patch.ymin, grid.crs, parts, points))
+    top = patch.bounds[3] - rows.start * PIXEL_SIZE_M
+    height, width = (rows.stop - rows.start) * parts, PATCH_SIZE_PX * parts
+    points = NativeGrid(CRS, patch.xmin, top, PIXEL_SIZE_M / parts, width, height)
+    col, row = grid.locate(*project_pixels(points, grid.crs))
     inside = (col >= 0) & (row >= 0) & (col < grid.width) & (row < grid.height)
     position = np.zeros(col.shape, dtype=np.intp)
     if not inside.any():

@@ -12,7 +12,7 @@ def complete_settings(*, required: bool = True) -> Settings:
     start.
     """
     settings = load_settings()
-    if settings.redis_url and settings.store_endpoint and settings.eo_access_key:
+    if settings.redis_url and settings.store_endpoint and settings.has_account:
         return settings
     try:
         from services.stack import start_for  # noqa: PLC0415  # only a checkout has it
@@ -21,7 +21,7 @@ def complete_settings(*, required: bool = True) -> Settings:
             return settings
         raise ConfigurationError(
             "the embedded stack needs a checkout of the project; or set LANDPATCH_REDIS_URL, "
-            "AWS_S3_ENDPOINT and the EO_S3_… credentials (see .env.example)"
+            "AWS_S3_ENDPOINT and the credentials of the image source (see .env.example)"
         ) from None
     if not required and settings.redis_url is not None:
         return settings  # what runs elsewhere has no embedded parts

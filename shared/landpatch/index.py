@@ -54,11 +54,11 @@ class LabelFacts:
     sha256: str
     edition: int
     """Year of the labels; 0 where nothing tells it."""
-    source: str
-    """What it depends on besides patch and edition: `clcplus`, or the rasters and the class table; empty
-    where nothing tells it."""
     pixels: tuple[int, ...]
     """Pixels of each class, 0 to 11."""
+    source: str = CLCPLUS
+    """What it depends on besides patch and edition: `clcplus`, or the rasters and the class table; empty
+    where nothing tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,16 +235,6 @@ def read_patches(data: bytes) -> dict[str, PatchRow]:
         raise PermanentError(f"patches.parquet cannot be read: {str(error)[:200]}") from error
 
 
-def _read_table(data: bytes) -> pa.Table:
-    file = pq.ParquetFile(pa.BufferReader(data))
-    there = file.schema_arrow.names
-    if _SOURCE not in there:  # of a time when there was but one
-        table = file.read([name for name in _SCHEMA.names if name != _SOURCE])
-        place = _SCHEMA.get_field_index(_SOURCE)
-        return table.add_column(place, _SOURCE, pa.array([CLCPLUS] * len(table))).cast(_SCHEMA)
-    return file.read(_SCHEMA.names).cast(_SCHEMA)
-
-
 @dataclass(frozen=True, slots=True)
 class PatchState:
     """What the index says of a patch, without what it was made of."""
@@ -273,6 +263,16 @@ def read_states(data: bytes) -> list[PatchState]:
         ]
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PermanentError(f"patches.parquet cannot be read: {str(error)[:200]}") from error
+
+
+def _read_table(data: bytes) -> pa.Table:
+    file = pq.ParquetFile(pa.BufferReader(data))
+    there = file.schema_arrow.names
+    if _SOURCE not in there:  # of a time when there was but one
+        table = file.read([name for name in _SCHEMA.names if name != _SOURCE])
+        place = _SCHEMA.get_field_index(_SOURCE)
+        return table.add_column(place, _SOURCE, pa.array([CLCPLUS] * len(table))).cast(_SCHEMA)
+    return file.read(_SCHEMA.names).cast(_SCHEMA)
 
 
 def _unflatten(record: dict[str, object]) -> PatchRow:

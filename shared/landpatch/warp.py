@@ -59,27 +59,18 @@ def _interpolation(size_px: int) -> tuple[NDArray[np.float64], NDArray[np.float6
     return nodes, np.asarray(matrix, dtype="float64")
 
 
-def project_patch(
-    xmin: int, ymin: int, crs: str, parts: int = 1, rows: slice = slice(None)
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def project_patch(xmin: int, ymin: int, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the pixel centres of a patch lie in another CRS.
 
-    xmin, ymin: lower-left corner, metres, EPSG:3035. parts: in how many parts an axis each pixel is cut,
-    whose middles are taken. rows: of these points. Returns x, y in `crs`, each (250 parts, 250 parts) float64
-    or as many rows as were asked for, row 0 in the north.
+    xmin, ymin: lower-left corner, metres, EPSG:3035. Returns x, y in `crs`, each (250, 250) float64,
+    row 0 in the north.
     """
-    size_px = PATCH_SIZE_PX * parts
-    grid = NativeGrid(CRS, xmin, ymin + PATCH_SIZE_M, PIXEL_SIZE_M / parts, size_px, size_px)
-    return project_pixels(grid, crs, rows)
+    grid = NativeGrid(CRS, xmin, ymin + PATCH_SIZE_M, PIXEL_SIZE_M, PATCH_SIZE_PX, PATCH_SIZE_PX)
+    return project_pixels(grid, crs)
 
 
-def project_pixels(
-    grid: NativeGrid, crs: str, rows: slice = slice(None)
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the pixel centres of a grid of a few kilometres lie in another CRS: x, y, each (y, x) float64.
-
-    rows: of the grid, those that are wanted.
-    """
+def project_pixels(grid: NativeGrid, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the pixel centres of a grid of a few kilometres lie in another CRS: x, y, each (y, x) float64."""
     col_nodes, to_cols = _interpolation(grid.width)
     row_nodes, to_rows = _interpolation(grid.height)
     half_width, half_height = grid.width * grid.pixel_size_m / 2, grid.height * grid.pixel_size_m / 2
@@ -87,7 +78,7 @@ def project_pixels(
         grid.left + half_width + col_nodes * half_width, grid.top - half_height - row_nodes * half_height
     )
     x, y = _transformer(grid.crs, crs).transform(east, north, errcheck=True)
-    return to_rows[rows] @ x @ to_cols.T, to_rows[rows] @ y @ to_cols.T
+    return to_rows @ x @ to_cols.T, to_rows @ y @ to_cols.T
 
 
 def project_corners(patches: Sequence[Patch], crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -65,6 +65,7 @@ def test_the_quota_that_is_left_is_told(scrape, redis_client):
         "minute_requests_limit": 100,
         "month_bytes_left": 5000,
         "month_bytes_limit": 10_000,
+        "month_left_ratio": 0.5,
         "hold_seconds": 0,
     }
     governor.back_off(60)

@@ -49,7 +49,7 @@ def image(bands: np.ndarray | None = None, **facts: object) -> ImageFacts:
     )  # fmt: skip
 
 
-LABEL = LabelFacts(62628, "2c", "3d" * 32, 2021, "clcplus", (500, *range(1, 12)))
+LABEL = LabelFacts(62628, "2c", "3d" * 32, 2021, (500, *range(1, 12)))
 ROWS = [
     PatchRow(PRESENT, "complete", "", image(np.arange(56.0).reshape(14, 2, 2)), LABEL, ""),
     PatchRow(FAILED, "failed", "B4 broken", None, None, "unknown codes 77"),

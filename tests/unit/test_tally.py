@@ -19,9 +19,7 @@ def label(**pixels):
     """A label with pixels of classes such as c1=10; the rest has none."""
     counts = [pixels.get(f"c{number}", 0) for number in range(12)]
     counts[0] = 62_500 - sum(counts[1:])
-    return LabelFacts(
-        size=100, etag="-", sha256="1" * 64, edition=2021, source="clcplus", pixels=tuple(counts)
-    )
+    return LabelFacts(size=100, etag="-", sha256="1" * 64, edition=2021, pixels=tuple(counts))
 
 
 def row(name, image=IMAGE, classes=None, state="complete", reason="", label_reason=""):

@@ -18,8 +18,8 @@ TRIES = 5
 LONGEST_WAIT_S = 600
 """However long a service asks to wait."""
 _PIECE_BYTES = 262_144
-_REQUESTS = Count("landpatch_eodata_requests", "Requests to the source of the images.")
-_BYTES = Count("landpatch_eodata_bytes", "Bytes asked of the source of the images.")
+_REQUESTS = Count("landpatch_eodata_requests", "Requests to the image source.")
+_BYTES = Count("landpatch_eodata_bytes", "Bytes asked of the image source.")
 
 
 @dataclass(slots=True)
@@ -55,13 +55,7 @@ class Account:
         """
         for attempt in range(1, tries + 1):
             try:
-                with ExitStack() as connection:
-                    with stage("quota"):
-                        held = self.governor.request(size if volume is None else volume, weight)
-                        bytes_per_s = connection.enter_context(held)
-                    self._count(size)
-                    with stage("download"):
-                        return request(bytes_per_s)
+                return self._try(size, size if volume is None else volume, weight, request)
             except RefusedError as error:
                 # What is asked of one is asked of all: the quota is the account's.
                 wait_s = error.wait_s if error.wait_s is not None else 2.0**attempt
@@ -73,6 +67,14 @@ class Account:
                     raise
                 time.sleep(min(2.0**attempt / 4, 8) * random.uniform(0.5, 1.5))  # noqa: S311
         raise ValueError(f"{tries} tries")
+
+    def _try(self, size: int, volume: int, weight: int, request: Callable[[float], T]) -> T:
+        with ExitStack() as connection:
+            with stage("quota"):
+                bytes_per_s = connection.enter_context(self.governor.request(volume, weight))
+            self._count(size)
+            with stage("download"):
+                return request(bytes_per_s)
 
     def count_more(self, size: int) -> None:
         """A request has moved so many bytes beyond what was expected."""

@@ -79,23 +79,24 @@ def opened(
     what: str,
     accepted: Collection[int] = (200,),
     unreachable: type[TransientError] = TransientError,
-    wait_unit_s: float = 1.0,
-    absent: Collection[int] = (404,),
     timeout_s: tuple[float, float] = TIMEOUT_S,
+    absent: Collection[int] = (404,),
+    wait_unit_s: float = 1.0,
     **request: Any,
 ) -> Iterator[requests.Response]:
     """An answer whose body is still to be read, within the context; its faults are errors of landpatch.
 
     accepted: the statuses that are no refusal. unreachable: what is raised when there is no connection.
-    wait_unit_s: what Retry-After counts in. absent: the statuses that mean that nothing is there. timeout_s:
-    to connect, and between bytes. request: as of `requests`. Raises RefusedError when the service
-    asks to wait, TransientError when trying later may help (OverloadedError when asking for less may help
-    too), PermanentError when not; `what` names the service for a person. None holds a query or a credential.
+    timeout_s: to connect, and between bytes. absent: the statuses that mean that nothing is there
+    (AbsentError). wait_unit_s: what Retry-After counts in. request: as of `requests`. Raises RefusedError
+    when the service asks to wait, TransientError when trying later may help (OverloadedError when asking for
+    less may help too), PermanentError when not; `what` names the service for a person. None holds a query or
+    a credential.
     """
     try:
         with session.request(method, url, timeout=timeout_s, stream=True, **request) as answer:
             if answer.status_code not in accepted:
-                _raise_refusal(answer, what, wait_unit_s, absent)
+                _raise_refusal(answer, what, absent, wait_unit_s)
             yield answer
     except requests.RequestException as error:
         failure = unreachable if _has_no_connection(error) else TransientError
@@ -121,7 +122,7 @@ def fetch(
     absent: Collection[int] = (404,),
 ) -> bytes:
     """GET a body of at most `max_bytes`; arguments and errors as of `opened`."""
-    with opened(session, "GET", url, what, params=params, timeout_s=timeout_s, absent=absent) as answer:
+    with opened(session, "GET", url, what, timeout_s=timeout_s, absent=absent, params=params) as answer:
         return read_body(answer, what, max_bytes)
 
 
@@ -148,7 +149,7 @@ def read_begin(answer: requests.Response, most_bytes: int) -> bytes:
 
 
 def _raise_refusal(
-    answer: requests.Response, what: str, wait_unit_s: float, absent: Collection[int]
+    answer: requests.Response, what: str, absent: Collection[int], wait_unit_s: float
 ) -> NoReturn:
     """Raise what a status that was not accepted means."""
     status = answer.status_code

@@ -41,6 +41,7 @@ from landpatch.sources.zip_directory import (
     unpack,
 )
 from landpatch.sources.zip_stream import Sink, read_members
+from landpatch.stages import carry_context
 
 MAX_ARCHIVE_BYTES = 8 * 10**9
 """Of a product; genuine ones have some 700 MB."""
@@ -183,7 +184,7 @@ class ODataZip:
         """Of what is packed no part can be asked for."""
         if sum(files.sizes.values()) > most_bytes:
             raise _too_large(product, sum(files.sizes.values()), most_bytes)
-        with ThreadPoolExecutor(self.connections) as pool:
+        with ThreadPoolExecutor(self.connections, initializer=carry_context()) as pool:
             whole = dict(pool.map(lambda key: (key, members.read_whole(key)), files.sizes))
         return _gather(whole, product)
 

@@ -13,7 +13,7 @@ from landpatch.celery import QUEUES
 from landpatch.connection import open_redis
 from landpatch.errors import LandpatchError
 from landpatch.ledger import Ledger
-from landpatch.quota import BYTES, Governor, open_governor
+from landpatch.quota import PROCESSING, Governor, open_governor
 from landpatch.settings import Settings
 from landpatch.storage import open_store
 from landpatch.watch.closeup import OVER, CloseUp
@@ -114,10 +114,9 @@ class Lookout:
             requests_limit=quota.requests_per_minute,
             volume=left.volume,
             volume_limit=quota.volume_per_30_days,
-            unit="" if quota.measure == BYTES else quota.measure.volume,
-            scale=quota.measure.scale,
             held_s=left.held_s,
             volume_per_s=self._volume.pace(0).per_s,
+            processing=quota.measure == PROCESSING,
         )
 
 
@@ -125,7 +124,7 @@ def open_lookout(settings: Settings, atlas: Atlas, clock: Callable[[], float] = 
     """A lookout on the Redis and the store of the settings; without a store, of regions that are done no
     patches are told, and without an account no quota. Raises ConfigurationError when no Redis is named."""
     store = open_store(settings) if settings.store_access_key is not None else None
-    governor = open_governor(settings) if settings.eo_access_key is not None else None
+    governor = open_governor(settings) if settings.has_account else None
 
     def make_close_up(key: str, ledger: Ledger) -> CloseUp:
         return CloseUp(key, ledger, store, settings.prefix, atlas)

@@ -63,7 +63,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is left of the EO data account's quota."""
+    """What is left of the quota of the image source's account."""
 
     connections: int
     connections_limit: int
@@ -71,16 +71,14 @@ class Account:
     """In this minute."""
     requests_limit: int
     volume: int
-    """In these 30 days: bytes, or where there is a unit, of that."""
+    """In these 30 days: bytes, or thousandths of processing units."""
     volume_limit: int
-    unit: str
-    """For a person; empty for bytes."""
-    scale: int
-    """How much is counted for one of the unit."""
     held_s: float
     """Seconds for which the account waits because the service asked it to."""
     volume_per_s: float
     """Asked for in the last minutes."""
+    processing: bool = False
+    """Whether processing units are counted, in a minute too."""
 
 
 @dataclass(frozen=True, slots=True)

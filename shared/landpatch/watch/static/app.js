@@ -117,10 +117,11 @@ function showGeneral() {
   const { account, waiting = {}, refused } = general;
   const entries = [];
   if (account) {
-    const amount = (volume) => (account.unit ? `${Math.round(volume / account.scale)} ${account.unit}` : bytes(volume));
-    entries.push(["quota left", `${amount(account.volume)} of ${amount(account.volume_limit)} in 30 days`]);
-    entries.push(["left this minute", `${plural(account.requests, "request")}, ${plural(account.connections, "connection")}`]);
-    if (account.volume_per_s > 0 && !account.unit) entries.push(["download", `${bytes(account.volume_per_s)}/s`]);
+    const volume = account.processing ? (number) => plural(Math.round(number / 1000), "processing unit") : bytes;
+    const asked = account.processing ? "processing unit" : "request";
+    entries.push(["quota left", `${volume(account.volume)} of ${volume(account.volume_limit)} in 30 days`]);
+    entries.push(["left this minute", `${plural(account.requests, asked)}, ${plural(account.connections, "connection")}`]);
+    if (account.volume_per_s > 0 && !account.processing) entries.push(["download", `${bytes(account.volume_per_s)}/s`]);
     if (account.held_s > 0) entries.push(["held", `the service asks to wait ${Math.ceil(account.held_s)} s`]);
   }
   const queued = Object.entries(waiting).filter(([, number]) => number);
