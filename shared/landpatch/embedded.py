@@ -26,3 +26,12 @@ def complete_settings(*, required: bool = True) -> Settings:
     if not required and settings.redis_url is not None:
         return settings  # what runs elsewhere has no embedded parts
     return start_for(settings)
+
+
+def reading_settings() -> Settings:
+    """The settings to look at what is stored: where the destination store is set, nothing is started.
+
+    Raises as `complete_settings` does.
+    """
+    settings = load_settings()
+    return complete_settings() if settings.store_endpoint is None else settings

@@ -24,8 +24,7 @@ from landpatch.legend import LAND_COVER, NDVI_SCALE, STATE_COLOURS
 from landpatch.tiles import MEDIA_TYPE, Tile
 
 _CREDIT = (
-    "Contains modified Copernicus Sentinel data and Copernicus Land Monitoring Service information"
-    " · © EuroGeographics for the administrative boundaries"
+    "Modified Copernicus Sentinel data · CLC+ Backbone: © European Union, EEA · Boundaries: © EuroGeographics"
 )
 _BASE_URL = re.compile(r"(?P<origin>https?://(\{s\}\.)?[A-Za-z0-9.-]+(:\d+)?)/[^\s\"'<>]*")
 _BOUNDARY_TOLERANCE_M = 10
@@ -50,8 +49,7 @@ class BaseMap:
 
 GISCO = BaseMap(
     "https://gisco-services.ec.europa.eu/maps/tiles/OSMPositronComposite/EPSG3857/{z}/{x}/{y}.png",
-    'Base map: European Commission, GISCO; © <a href="https://www.openstreetmap.org/copyright">OpenStreetMap</a>'
-    " contributors",
+    'Base map: GISCO, © <a href="https://www.openstreetmap.org/copyright">OpenStreetMap</a> contributors',
 )
 
 

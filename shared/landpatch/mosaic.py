@@ -13,7 +13,7 @@ from landpatch.grid import CRS as GRID_CRS
 from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.mercator import TILE_SIZE_PX, Bounds, Frame
 from landpatch.picture import pick_bands
-from landpatch.warp import NativeGrid, Warp, project_pixels
+from landpatch.warp import NativeGrid, Scalar, Warp, project_pixels
 
 MAP_BANDS = ("B2", "B3", "B4", "B8")
 """What a map needs: true colour, false colour and NDVI."""
@@ -63,7 +63,7 @@ class Mosaic:
 
     def halve(self) -> "Mosaic":
         """The same one zoom further out: the mean reflectance of what was observed of four pixels, and the
-        class of one of them."""
+        class of one of them; nothing where three of the four had nothing."""
         half = make_mosaic(self.frame.parent)
         height, width = (size // 2 for size in self.frame.shape)
         row = (self.frame.row - 2 * half.frame.row) * TILE_SIZE_PX // 2
@@ -74,7 +74,7 @@ class Mosaic:
             place[:] = _add_quarters(band) // np.maximum(count, 1)
         half.observed[rows, cols] = count >= 2
         half.reflectance[:, ~half.observed] = 0
-        half.label[rows, cols] = self.label[::2, ::2]
+        half.label[rows, cols] = _pick_quarters(self.label)
         return half
 
     def tiles(self) -> Iterator["Mosaic"]:
@@ -141,10 +141,23 @@ def _put_together(
     return means.astype("float32"), 2 * count >= factor**2
 
 
+def _quarters(values: NDArray[Scalar]) -> list[NDArray[Scalar]]:
+    """The four pixels that become one, each (y / 2, x / 2)."""
+    return [values[row::2, col::2] for row in (0, 1) for col in (0, 1)]
+
+
 def _add_quarters(values: NDArray[np.int16] | NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The sums of four pixels that become one, (y / 2, x / 2)."""
     total = np.zeros((values.shape[0] // 2, values.shape[1] // 2), dtype="int32")
-    for row in (0, 1):
-        for col in (0, 1):
-            total += values[row::2, col::2]
+    for quarter in _quarters(values):
+        total += quarter
     return total
+
+
+def _pick_quarters(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The first class of four; 0 where three of them are 0."""
+    first, *others = _quarters(label)
+    picked = first.copy()
+    for other in others:
+        np.copyto(picked, other, where=picked == 0)
+    picked[_add_quarters(label != 0) < 2] = 0
+    return picked

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from landpatch import mercator, picture
-from landpatch.embedded import complete_settings
+from landpatch.embedded import reading_settings
 from landpatch.errors import ConfigurationError, InfrastructureError, RequestError
 from landpatch.grid import PIXEL_SIZE_M, parse_patch
 from landpatch.map_page import GISCO, BaseMap, MapPage
@@ -95,7 +95,7 @@ def preview(
     """
     from landpatch import drawing  # noqa: PLC0415  # an extra
 
-    stored, name = find_patch(settings or complete_settings(), place, nuts, year)
+    stored, name = find_patch(settings or reading_settings(), place, nuts, year)
     path = _choose_file(output, f"{_stem(stored)}-{name}.png")
     row = stored.rows[name]
     if row.image is None and row.label is None:
@@ -121,7 +121,7 @@ def map(
 
     Raises RequestError when the region is not built.
     """
-    stored = open_region(settings or complete_settings(), nuts, year)
+    stored = open_region(settings or reading_settings(), nuts, year)
     path = _choose_file(output, f"{_stem(stored)}-map.html")
     tiles, zoom, pixel_size_m = _draw_tiles(stored, most_pixels)
     page = MapPage(
@@ -170,7 +170,7 @@ def report(
     from landpatch.report_page import Report  # noqa: PLC0415
     from landpatch.tally import Histograms, tally_region  # noqa: PLC0415
 
-    stored = open_region(settings or complete_settings(), nuts, year)
+    stored = open_region(settings or reading_settings(), nuts, year)
     folder = _choose_folder(output, f"{_stem(stored)}-report")
     rows = list(stored.rows.values())
     tally, histograms, shown = tally_region(rows), Histograms(), []

@@ -2,6 +2,9 @@
 
 import io
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from shapely.geometry import box
 import landpatch
 from landpatch.errors import ConfigurationError, RequestError
 from tests.contract.paris import NOTRE_DAME, make_settings, read_boundary, store_region
+from tests.environment import clean_environment
 
 pytestmark = pytest.mark.stack
 
@@ -114,6 +118,22 @@ def test_a_missing_patch_is_not_drawn_but_says_why_it_is_missing(settings, regio
     with pytest.raises(RequestError, match="is missing: no <i>product</i>"):
         landpatch.preview(region[7].patch, settings=settings)
     assert not list(here.iterdir())
+
+
+def test_a_store_that_is_set_is_looked_at_without_starting_anything(s3, data, here):
+    environment = clean_environment(
+        AWS_S3_ENDPOINT=s3.endpoint,
+        AWS_ACCESS_KEY_ID=s3.key.get_secret_value(),
+        AWS_SECRET_ACCESS_KEY=s3.secret.get_secret_value(),
+        LANDPATCH_BUCKET=s3.bucket,
+        LANDPATCH_PREFIX="views",
+        LANDPATCH_NUTS_URL=str(data / "boundaries.geojson"),
+        LANDPATCH_STATE_DIR=str(here / "state"),
+    )
+    command = [Path(sys.executable).parent / "landpatch", "preview", NOTRE_DAME]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert [path.name for path in here.iterdir()] == ran.stdout.split()
 
 
 @pytest.mark.parametrize("view", [landpatch.preview, landpatch.map, landpatch.report])

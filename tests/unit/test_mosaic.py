@@ -140,19 +140,22 @@ def test_one_zoom_out_every_pixel_lies_where_it_did(zoom):
     b2, b3, *_ = mosaic.reflectance.astype(float)
     assert np.abs(b2 - (east - WEST))[inner].max() <= 3
     assert np.abs(b3 - (north - SOUTH))[inner].max() <= 3
-    assert (mosaic.label[inner] > 0).all()
+    assert ((mosaic.label > 0) == mosaic.observed).all()
 
 
 def test_half_an_observed_pixel_is_shown_and_less_is_not():
     mosaic = make_mosaic(mercator.Frame(14, 8298, 5633, 1, 1))
     mosaic.reflectance[:, 0, :3] = (700, 900, 800)
     mosaic.observed[0, :3] = True
+    mosaic.label[:2, :6] = [[0, 4, 5, 0, 1, 2], [6, 0, 0, 0, 3, 7]]
     half = mosaic.halve()
     rows, cols = np.nonzero(half.observed)
     assert half.frame == mercator.Frame(13, 4149, 2816, 1, 1)
     # An even column and an odd row: the tile is the lower left quarter of its parent.
     assert (rows.tolist(), cols.tolist()) == ([128], [0])
     assert half.reflectance[:, 128, 0].tolist() == [800, 800, 800, 800]
+    assert half.label[128, :3].tolist() == [4, 0, 1]
+    assert not half.label[:128].any()
 
 
 def test_a_patch_without_an_image_shows_its_label_alone_and_one_without_a_label_its_image():

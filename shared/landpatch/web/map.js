@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const map = L.map("map", { preferCanvas: true, minZoom: data.minZoom, maxZoom: data.maxZoom + 4, zoomControl: false });
 L.control.zoom({ position: "topleft" }).addTo(map);
-L.control.scale({ imperial: false }).addTo(map);
+L.control.scale({ imperial: false, position: "topleft" }).addTo(map);
 map.attributionControl.setPrefix('<a href="https://leafletjs.com">Leaflet</a>');
 map.attributionControl.addAttribution(data.credit);
 
@@ -15,7 +15,8 @@ function element(parent, name, text = "", className = "") {
   return made;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.001 ? 3 : 1)} %`;
+// What is there is never called 0.
+const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 // Picture tiles that are in the page.
 const Pictures = L.GridLayer.extend({
@@ -76,7 +77,7 @@ function describe(patch) {
     line("valid, clear", `${percent(patch.image.valid)}, ${percent(patch.image.clear)}`);
     patch.image.products.forEach(([number, share], index) => {
       const product = data.products[number];
-      const cell = line(index ? "" : "products", `${product.date}, baseline ${product.baseline}, ${percent(share)} of it`);
+      const cell = line(index ? "" : "products", `${product.date}, baseline ${product.baseline}, ${percent(share)} of its pixels`);
       element(element(cell, "div"), "code", product.name);
     });
     element(line("image", ""), "code", `${patch.name}.tif`);
@@ -149,7 +150,7 @@ function addGroup(parent, title) {
 const switchLayer = (layer, shown) => (shown ? layer.addTo(map) : layer.remove());
 
 function fillPanel(panel) {
-  element(panel, "h1", `${data.nuts} ${data.name}, ${data.year}`);
+  element(panel, "summary", `${data.nuts} ${data.name}, ${data.year}`);
   element(panel, "p", data.summary);
   if (data.sandbox) element(panel, "p", "SANDBOX: the pixels are synthetic", "sandbox");
 
@@ -182,7 +183,7 @@ function fillPanel(panel) {
     if (!cover.share) line.classList.add("absent");
   });
 
-  const lines = addGroup(panel, "Lines and states");
+  const lines = addGroup(panel, "Other layers");
   addInput(lines, "checkbox", "boundary of the region", { name: "boundary", checked: true }, (on) => switchLayer(boundary, on));
   const states = element(panel, "div", "", "key");
   addInput(lines, "checkbox", "states of the patches", { name: "states" }, (on) => {
@@ -204,7 +205,8 @@ function fillPanel(panel) {
 
 const Panel = L.Control.extend({
   onAdd() {
-    const panel = L.DomUtil.create("div", "panel");
+    const panel = L.DomUtil.create("details", "panel");
+    panel.open = window.innerWidth > 600;
     L.DomEvent.disableClickPropagation(panel);
     L.DomEvent.disableScrollPropagation(panel);
     fillPanel(panel);
