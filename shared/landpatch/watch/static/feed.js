@@ -32,7 +32,7 @@ export class Feed {
     this.source = source;
     source.addEventListener("open", () => {
       first = true;
-      this.onLink("live", true);
+      this.onLink("connected", true);
     });
     source.addEventListener("message", (event) => {
       this.onNews(JSON.parse(event.data), first);
