@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+_NOT_HEARD = ("urllib3",)
+"""Libraries that warn of each new try with the address and its query, which may hold a signature."""
 _STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
@@ -48,6 +50,8 @@ def configure_logging(libraries: int | str = logging.WARNING) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(libraries)
+    for name in _NOT_HEARD:
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(True)
 
 

@@ -94,3 +94,12 @@ def test_for_a_person_what_a_library_logs_looks_like_the_rest():
     assert len(lines) == 4
     assert all(re.match(r"\d{4}-\d\d-\d\dT\S+ \[\w+ *\] of ", line) for line in lines[:3])
     assert "region=LU000/2021" in lines[1]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_library_that_tries_again_does_not_tell_addresses(form):
+    code = (
+        "import logging; from landpatch.log import configure_logging; configure_logging();"
+        f"logging.getLogger('urllib3.connectionpool').warning('Retrying: /map.tif?signature={SECRET}')"
+    )
+    assert log_of(form, code) == ""
