@@ -25,13 +25,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.fleet import Clock, Controller, Fleet, load_code
 from benchmarks.manifests import Series, read_all
 from benchmarks.pace import BEGUN, ENDED
-from benchmarks.stage import Stage, free_port, running_celery, running_module
+from benchmarks.stage import Stage, running_celery, running_module
 from landpatch.broker import count_waiting, in_hand
 from landpatch.celery import QUEUES, send_claimed
 from landpatch.connection import open_redis
 from landpatch.ledger import Ledger
 from landpatch.messages import RegionRequest
 from landpatch.settings import load_settings
+from services.stack.ports import free_port
 
 YEAR = 2021
 TICK_S = 0.02

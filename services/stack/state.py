@@ -3,18 +3,18 @@
 import json
 import os
 import secrets
-import socket
 import tempfile
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from services.stack.ports import free_ports, is_free
+
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 MARKER = "LANDPATCH_STACK"
 """Environment variable that marks every process of a stack with its state folder."""
-LOOPBACK = "127.0.0.1"
 _LONGEST_SOCKET_PATH = 100
 
 
@@ -105,7 +105,7 @@ def load_access(folders: Folders) -> Access:
     names = Access.__dataclass_fields__
     if (kept := _read_object(path)).keys() == names.keys():
         return Access(**kept)
-    ports = iter(_free_ports(len(names)))
+    ports = iter(free_ports(len(names)))
     access = Access(
         **{name: next(ports) if name.endswith("_port") else secrets.token_hex(20) for name in names}  # type: ignore[arg-type]
     )
@@ -115,10 +115,10 @@ def load_access(folders: Folders) -> Access:
 def renew_taken_ports(folders: Folders, access: Access) -> Access:
     """Other ports for those that somebody else listens on; to be asked while the stack is stopped."""
     kept = {name: value for name, value in asdict(access).items() if name.endswith("_port")}
-    taken = [name for name, port in kept.items() if not _is_free(port)]
+    taken = [name for name, port in kept.items() if not is_free(port)]
     if not taken:
         return access
-    ports = dict(zip(taken, _free_ports(len(taken)), strict=True))
+    ports = dict(zip(taken, free_ports(len(taken)), strict=True))
     return _keep(folders, Access(**asdict(access) | ports))
 
 
@@ -143,26 +143,3 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     temporary.replace(path)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        # As servers do: a connection of the stopped stack that lingers does not take the port.
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

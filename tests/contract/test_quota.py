@@ -184,7 +184,7 @@ def test_the_volume_is_that_of_the_last_30_days(govern, redis_client):
 
 
 def test_an_account_that_nobody_used_has_all_of_its_quota(govern):
-    assert govern().left() == Left(connections=4, requests=2000, bytes=10**12, held_s=0)
+    assert govern().left() == Left(connections=4, requests=2000, volume=10**12, held_s=0)
 
 
 def test_a_request_that_never_gets_a_connection_fails_in_passing(govern):

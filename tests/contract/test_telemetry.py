@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from landpatch.celery import send
 from landpatch.telemetry import derive_ids
+from services.stack.ports import free_port
 from tests.collector import collecting
 from tests.contract import toys
-from tests.contract.conftest import free_port
 from tests.contract.test_tasks import REGION, children, world
 
 pytestmark = pytest.mark.stack

@@ -26,7 +26,8 @@ from landpatch.sources.tokens import Tokens, open_client_tokens, open_password_t
 from landpatch.storage import S3Store, make_s3_client
 from services.sandbox.catalogue import Entry, describe_product, write_entry
 from services.sandbox.scenes import load_tiles, plan_scenes
-from tests.contract.conftest import S3Server, free_port, redis_client, redis_url, running, serving_s3
+from services.stack.ports import free_port
+from tests.contract.conftest import S3Server, redis_client, redis_url, running, serving_s3
 from tests.faults.proxy import Proxy, proxying
 from tests.unit.services.test_cut import CITIES, GROUPS, TILES, position_fields, write_product
 

@@ -32,7 +32,7 @@ from landpatch.sources.http import make_session
 from landpatch.sources.odata import find_scenes
 from landpatch.sources.product_files import LoadedFiles
 from landpatch.sources.stac import SentinelHubCatalogue
-from tests.contract.conftest import free_port
+from services.stack.ports import free_port
 from tests.faults.conftest import ACCOUNT, FOLDER, PATCH, PRODUCT, SCENE
 from tests.faults.proxy import (
     Answer,

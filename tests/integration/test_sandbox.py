@@ -21,6 +21,7 @@ from rasterio.io import MemoryFile
 from services.sandbox.landscape import class_window
 from services.sandbox.products import is_made, make_product
 from services.sandbox.scenes import load_tiles, plan_scenes
+from services.stack.ports import free_ports
 
 pytestmark = pytest.mark.stack
 
@@ -38,12 +39,6 @@ class Sandbox:
     root: Path
     url: str
     s3_url: str
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -67,7 +62,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     root = tmp_path_factory.mktemp("sandbox")
     make_product(ONLINE, frozenset({BLOCK}), root)
     make_product(OFFLINE, frozenset({BLOCK}), root)
-    port, s3_port = _free_port(), _free_port()
+    port, s3_port = free_ports(2)
     serve = [sys.executable, "-m", "services.sandbox", "serve", "--port", str(port), "--root", str(root)]
     rclone = str(Path(sys.executable).with_name("rclone"))
     store = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{s3_port}", "--auth-key", "key,secret", str(root)]

@@ -24,7 +24,8 @@ from landpatch.watch.maps import Atlas
 from landpatch.watch.states import STATES
 from landpatch.watch.telling import Told, tell
 from services.sandbox.landscape import NUTS_FILE
-from tests.contract.conftest import S3Server, free_port, running
+from services.stack.ports import free_port
+from tests.contract.conftest import S3Server, running
 from tests.contract.watched import begin
 from tests.memory import measured
 

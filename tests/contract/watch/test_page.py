@@ -10,7 +10,8 @@ from landpatch.grid import parse_patch
 from landpatch.ledger import open_ledger
 from landpatch.records import DeadLetter, Outcome
 from landpatch.settings import Settings
-from tests.contract.conftest import free_port, running
+from services.stack.ports import free_port
+from tests.contract.conftest import running
 from tests.contract.watch.browsed import SHARES, await_counts, await_pictures, card, click, looking, shares
 from tests.contract.watch.served import PARIS, TOKEN, serving
 from tests.contract.watched import begin

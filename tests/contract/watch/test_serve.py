@@ -12,7 +12,7 @@ from landpatch.records import Outcome
 from landpatch.settings import Settings
 from landpatch.storage import open_store
 from landpatch.watch.feed import MOST_REGIONS
-from tests.contract.conftest import free_port
+from services.stack.ports import free_port
 from tests.contract.watch.served import COMMAND, PARIS, await_news, serving
 from tests.contract.watched import begin
 from tests.environment import clean_environment
