@@ -108,6 +108,13 @@ class Run:
             UP_TIMEOUT_S,
         )
 
+    def await_images(self, count: int) -> None:
+        """Wait until so many images are stored: how far it is, however fast the machine."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.is_over and len(self._stage.images(self.region)) < count:
+            assert time.monotonic() < deadline, f"not {count} images of {self.region} in {PATIENCE_S:.0f} s"
+            time.sleep(0.02)
+
     def wait(self, timeout_s: float = PATIENCE_S) -> Ended:
         """Wait for its end; fail the test, with what there is to be seen, when it does not come."""
         deadline = time.monotonic() + timeout_s
@@ -231,6 +238,10 @@ class Stage:
             for path in sorted(store.rglob("*"))
             if path.is_file()
         }
+
+    def images(self, region: str) -> list[Path]:
+        """The images of a region that are stored; region: such as `FR101/2021`."""
+        return list(self.store.glob(f"*/data/images/{region}/*.tif"))
 
     def processes(self) -> list[psutil.Process]:
         """Every process of the stack; Redis writes its title over the mark, and is known by its folder."""

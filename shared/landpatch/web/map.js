@@ -196,7 +196,7 @@ function fillPanel(panel) {
   if (data.baseMap) {
     const base = L.tileLayer(data.baseMap.url, {
       attribution: data.baseMap.credit, maxZoom: 22, maxNativeZoom: 18, className: "base", zIndex: 1,
-      referrerPolicy: "strict-origin-when-cross-origin",
+      referrerPolicy: "strict-origin-when-cross-origin", errorTileUrl: L.Util.emptyImageUrl,
     }).addTo(map);
     addInput(lines, "checkbox", "base map (from the internet)", { name: "base", checked: true }, (on) => switchLayer(base, on));
   }
