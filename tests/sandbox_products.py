@@ -37,7 +37,11 @@ def take_products(nuts: str, sandbox: Path) -> None:
     with (state_folder() / "test-products.lock").open("w") as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
         # A link to each file: the sandbox replaces files, it does not change them.
-        shutil.copytree(make_products(nuts), sandbox, copy_function=_link, dirs_exist_ok=True)
+        made, no_lock = (
+            make_products(nuts),
+            shutil.ignore_patterns(".*.lock"),
+        )  # a link to it is the same lock
+        shutil.copytree(made, sandbox, ignore=no_lock, copy_function=_link, dirs_exist_ok=True)
 
 
 def _link(source: str, target: str) -> None:
