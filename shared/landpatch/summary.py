@@ -14,6 +14,8 @@ from landpatch.settings import Settings
 
 SHOWN_REGIONS = 40
 SHOWN_LETTERS = 20
+_NAMED = 6
+"""Products of a run."""
 
 
 def describe_dead_letters(letters: Mapping[str, DeadLetter]) -> list[str]:
@@ -85,13 +87,15 @@ def describe_quota(governor: Governor) -> str:
 def describe_result(result: Result, choice: Choice | None, request: RegionRequest, settings: Settings) -> str:
     """The summary of a run, for a person. choice: what the catalogue had, None when it was not asked."""
     folder = result.index.removesuffix("filename2bbox.parquet")
+    more = len(result.products) - _NAMED
     lines = [
         f"{request.key}: {result.images} of {result.patches} images"
         f" ({result.complete} complete, {result.partial} partial), {result.labels} labels,"
         f" in {result.seconds:.0f} s",
         f"  products  {len(result.products)} used, {result.bytes_downloaded / 1e6:.0f} MB downloaded,"
         f" {result.requests} requests",
-        *(f"            {name}" for name in result.products[:6]),
+        *(f"            {name}" for name in result.products[:_NAMED]),
+        *([f"            … and {more} more, see patches.parquet"] if more > 0 else []),
         f"  images    {folder}",
         f"  labels    {folder.replace('/images/', '/labels/')}",
         f"  index     {result.index}",

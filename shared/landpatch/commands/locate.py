@@ -54,10 +54,11 @@ def _describe_patch(at: Location) -> list[str]:
     if at.patch is None or at.bounds is None or at.bounds_lonlat is None:
         return ["  patch    none: the point lies in none of the region's cells"]
     also = f", also a cell of {', '.join(at.neighbours)}" if at.neighbours else ""
+    degrees = " ".join(f"{edge:.6f}" for edge in at.bounds_lonlat)
     return [
         f"  patch    {at.patch}{also}",
-        f"           EPSG:3035 {' '.join(map(str, at.bounds))}",
-        f"           EPSG:4326 {' '.join(f'{edge:.6f}' for edge in at.bounds_lonlat)}",
+        f"           EPSG:3035 xmin ymin xmax ymax      {' '.join(map(str, at.bounds))}",
+        f"           EPSG:4326 west south east north    {degrees}",
     ]
 
 
