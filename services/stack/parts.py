@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from landpatch.settings import Settings
 from services.stack.ports import LOOPBACK
 from services.stack.state import MARKER, Access, Folders, write_private
-from services.store.command import make_command
 
 WORKERS = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}
 """Queue of each service."""
@@ -119,14 +118,10 @@ def make_parts(settings: Settings, access: Access, folders: Folders) -> list[Par
     """The processes that the settings call for; writes the configuration files that they read."""
     parts = [_redis(access, folders)]
     if settings.store_endpoint is None:
-        (folders.store / settings.bucket).mkdir(parents=True, exist_ok=True)
-        pair = f"{access.store_key},{access.store_secret}"
-        parts.append(_s3_server("store", folders.store, access.store_port, pair, seen_after_s=1))
+        parts.append(_s3_server("store", folders.store, access.store_port))
         parts.append(_file_server(folders.store, access.files_port))
     if embeds_sandbox(settings):
-        (folders.sandbox / "eodata").mkdir(parents=True, exist_ok=True)
-        pair = f"{access.eo_key},{access.eo_secret}"
-        parts.append(_s3_server("eo_store", folders.sandbox, access.eo_store_port, pair, seen_after_s=0))
+        parts.append(_s3_server("eo_store", folders.sandbox, access.eo_store_port, "--eodata"))
         parts.append(_gate(access))
         parts.append(_sandbox(access, folders))
     return [*parts, *_workers(access), _reconciler(access), _flower(access, folders), _metrics(access)]
@@ -161,7 +156,7 @@ def _redis(access: Access, folders: Folders) -> Part:
     return Part("redis", [binary, str(config)], f"127.0.0.1:{access.redis_port}", group="broker")
 
 
-def _s3_server(name: str, folder: Path, port: int, pair: str, *, seen_after_s: int) -> Part:
+def _s3_server(name: str, folder: Path, port: int, *options: str) -> Part:
     """rclone's S3 server on a folder; a bucket is a folder in it.
 
     Without a cache of its own (`--vfs-cache-mode off`): an object is written beside its key and renamed
@@ -170,12 +165,8 @@ def _s3_server(name: str, folder: Path, port: int, pair: str, *, seen_after_s: i
     of the content (`--etag-hash MD5`, the default), worked out once an object after each start. Metadata
     of a put (`x-amz-meta-…`) is kept in memory only.
     """
-    command = make_command(folder, LOOPBACK, port, seen_after_s)
-    # The pair has to reach rclone in quotes, which the process manager would strip, and must not
-    # stand on a command line: a shell puts them on and becomes rclone.
-    shell = ["/bin/sh", "-c", 'RCLONE_AUTH_KEY="\\"$LANDPATCH_AUTH_PAIR\\"" exec "$0" "$@"']
-    environment = {"LANDPATCH_AUTH_PAIR": pair, "RCLONE_CONFIG": os.devnull}
-    return Part(name, [*shell, *command], f"http://127.0.0.1:{port}", environment)
+    command = [sys.executable, "-m", "services.store", "--root", str(folder), "--port", str(port), *options]
+    return Part(name, command, f"http://127.0.0.1:{port}")
 
 
 def _file_server(folder: Path, port: int) -> Part:

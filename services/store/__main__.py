@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from landpatch.errors import ConfigurationError
 from landpatch.settings import Settings, load_settings
-from services.store.command import make_command
+from services.store.command import make_command, sweep
 
 EODATA = "eodata"
 """Bucket of the EO data store."""
@@ -44,6 +44,8 @@ def main() -> None:
         print(f"store: {error}", file=sys.stderr)
         sys.exit(2)
     (options.root / (EODATA if options.eodata else settings.bucket)).mkdir(parents=True, exist_ok=True)
+    if not options.eodata and (swept := sweep(options.root)):
+        print(f"store: {swept} uploads that had been cut off removed", file=sys.stderr, flush=True)
     # The sandbox writes products beside its server; nobody but the server writes to a store.
     command = make_command(options.root, options.address, options.port, 0 if options.eodata else 1)
     environment = {"RCLONE_AUTH_KEY": pair, "RCLONE_CONFIG": os.devnull}

@@ -1,4 +1,4 @@
-"""How rclone is started as an S3 server over a folder."""
+"""How rclone is started as an S3 server over a folder, and what is tidied before."""
 
 import sys
 from pathlib import Path
@@ -13,3 +13,15 @@ def make_command(root: Path, address: str, port: int, seen_after_s: int) -> list
     binary = Path(sys.executable).parent / "rclone"
     command = [str(binary), "serve", "s3", str(root), "--addr", f"{address}:{port}"]
     return [*command, "--dir-cache-time", f"{seen_after_s}s"]
+
+
+def sweep(root: Path) -> int:
+    """Remove what uploads have left that were cut off by the death of the server; how many files that were.
+
+    rclone writes an object under another name in the same folder and renames it when it is whole. Nobody
+    else may serve the folder meanwhile.
+    """
+    left = list(root.rglob(".rclone_temp_put_*"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)

@@ -40,6 +40,7 @@ export class Card {
     this.message = make("p", { class: "message" }, `Nobody has asked for it yet: ${command}`);
     this.canvas = make("canvas", { tabIndex: 0, role: "img", "aria-label": `Patches of ${this.nuts}` });
     this.tip = make("div", { class: "tip", hidden: true });
+    this.loading = make("p", { class: "loading", hidden: true }, "reading the boundary …");
     this.legend = make("ul", { class: "legend" });
     this.bars = make("div", { class: "bars" });
     this.reasons = make("details", { class: "reasons", hidden: true });
@@ -61,7 +62,7 @@ export class Card {
         make("button", { type: "button", class: "close", title: "Do not show", "aria-label": `Do not show ${this.key}`, onclick: () => onClose(this) }, "×"),
       ),
       this.message,
-      make("div", { class: "map" }, this.canvas, make("div", { class: "zoom" }, ...zoom), this.tip),
+      make("div", { class: "map" }, this.canvas, this.loading, make("div", { class: "zoom" }, ...zoom), this.tip),
       this.legend,
       this.bars,
       this.reasons,
@@ -106,6 +107,7 @@ export class Card {
   }
 
   async #fetchMap() {
+    this.loading.hidden = false;
     try {
       const answer = await fetch(`/map/${this.nuts}?cover=${this.cover}`);
       const map = await answer.json();
@@ -117,6 +119,8 @@ export class Card {
       this.fault = `no map: ${error.message}`;
       this.cover = undefined;
       this.#say();
+    } finally {
+      this.loading.hidden = true;
     }
   }
 
