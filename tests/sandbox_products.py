@@ -45,7 +45,8 @@ def take_products(nuts: str, sandbox: Path) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Link a file; copy it where a link cannot reach."""
+    """Link a file, over one that is there; copy it where a link cannot reach."""
+    Path(target).unlink(missing_ok=True)
     try:
         os.link(source, target)
     except OSError:

@@ -1,6 +1,7 @@
 """Every key and file name, built from validated parts only."""
 
 import re
+import uuid
 from dataclasses import dataclass, field
 
 from landpatch.errors import RequestError
@@ -26,8 +27,11 @@ def parse_nuts(text: str) -> str:
 
 
 def probe_key(prefix: str) -> str:
-    """Key of an object that is stored and removed at once, to see whether that can be done."""
-    return f"{prefix}/write-probe"
+    """Key of an object that is stored and removed at once, to see whether that can be done.
+
+    Another one each time: a store over a folder cannot have one object stored and removed by many at once.
+    """
+    return f"{prefix}/write-probe-{uuid.uuid4().hex}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -23,7 +24,7 @@ import pytest
 import redis
 from supervisor.xmlrpc import SupervisorTransport
 
-from services.stack.state import Folders
+from services.stack.state import MARKER, Folders
 from tests.chaos import insides
 from tests.chaos.tally import Tally
 from tests.environment import clean_environment
@@ -169,7 +170,7 @@ class Stage:
         done = self.obey([sys.executable, "-m", "services.stack", "down"])
         assert done.returncode == 0, done.stderr
         assert self.processes() == []
-        assert [port for port in ports if _listens(port)] == []
+        assert _find_listeners(ports, self.state) == []
 
     def obey(self, command: list[str], timeout_s: float = UP_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         """Run a command in the stage's environment, to its end."""
@@ -248,7 +249,7 @@ class Stage:
         found = []
         for process in psutil.process_iter():
             try:
-                marked = process.environ().get("LANDPATCH_STACK") == str(self.state)
+                marked = process.environ().get(MARKER) == str(self.state)
                 if marked or process.cwd() == str(self.state / "redis"):
                     found.append(process)
             except (psutil.Error, OSError):
@@ -411,8 +412,17 @@ def _descends(process: psutil.Process, ancestor: int) -> bool:
         return True
 
 
-def _listens(port: int) -> bool:
-    return any(
-        connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-        for connection in psutil.net_connections("tcp")
-    )
+def _find_listeners(ports: list[int], state: Path) -> list[int]:
+    """Who listens on ports that a stack has had, and belongs to no other stack that has taken them since."""
+    found = []
+    for connection in psutil.net_connections("tcp"):
+        if (
+            connection.status != psutil.CONN_LISTEN
+            or connection.laddr.port not in ports
+            or not connection.pid
+        ):
+            continue
+        with suppress(psutil.Error):
+            if psutil.Process(connection.pid).environ().get(MARKER, str(state)) == str(state):
+                found.append(connection.pid)
+    return found

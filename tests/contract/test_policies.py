@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from landpatch.errors import LandpatchError
-from landpatch.layout import RegionLayout
+from landpatch.layout import RegionLayout, probe_key
 from landpatch.quota import Governor, Quota
 from landpatch.sources.eodata import EOData
 from landpatch.storage import S3Store, make_s3_client
@@ -66,9 +66,9 @@ def test_the_destination_store_is_asked_for_what_its_policy_grants_and_for_nothi
     assert {ACTIONS[name] for name in asked} == {action for action, _ in granted(DESTINATION)}
 
 
-def test_every_key_is_where_the_policy_lets_it_be_written_and_observations_alone_are_removed():
+def test_every_key_is_where_the_policy_lets_it_be_written_and_only_what_is_not_kept_is_removed():
     layout = RegionLayout("data", "FR101", 2021)
-    observation = layout.observation(PATCH, SCENE)
+    fleeting = [layout.observation(PATCH, SCENE), probe_key("data")]
     kept = [
         layout.image(PATCH),
         layout.label(PATCH),
@@ -84,10 +84,10 @@ def test_every_key_is_where_the_policy_lets_it_be_written_and_observations_alone
             if granted_action == action
         )
 
-    for key in (*kept, observation):
+    for key in (*kept, *fleeting):
         assert may("s3:GetObject", key)
         assert may("s3:PutObject", key)
-        assert may("s3:DeleteObject", key) == (key == observation)
+        assert may("s3:DeleteObject", key) == (key in fleeting)
     assert not may("s3:PutObject", "elsewhere/x")
 
 

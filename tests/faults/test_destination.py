@@ -2,6 +2,7 @@
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 
@@ -70,6 +71,16 @@ def test_a_store_that_can_be_written_has_no_more_and_no_less_in_it_after_the_che
         store.put("data/images/a.tif", b"image")
         before = names_in(tmp_path)
         store.check_writing(KEY)
+        assert names_in(tmp_path) == before
+
+
+def test_many_may_look_at_once_whether_they_may_write(tmp_path):
+    with serving_s3(tmp_path) as server:
+        stores = [open_bucket(server) for _ in range(12)]
+        before = names_in(tmp_path)
+        with ThreadPoolExecutor(len(stores)) as pool:
+            for _ in range(10):
+                list(pool.map(lambda store: store.check_writing(probe_key("data")), stores))
         assert names_in(tmp_path) == before
 
 

@@ -9,6 +9,7 @@ from landpatch.layout import (
     RegionLayout,
     patch_of_filename,
     patch_of_key,
+    probe_key,
     split_index_folder,
 )
 
@@ -187,3 +188,9 @@ def test_the_folder_of_an_index_tells_its_region_and_what_lies_above(key, found)
 )
 def test_an_index_names_patches_by_their_images(filename, patch):
     assert patch_of_filename(filename) == patch
+
+
+def test_each_look_whether_something_can_be_stored_has_a_key_of_its_own():
+    keys = {probe_key("data") for _ in range(3)}
+    assert len(keys) == 3
+    assert all(key.startswith("data/write-probe-") for key in keys)
