@@ -35,7 +35,7 @@ def small_disk(make_stage) -> Iterator[Stage]:
     """A stack whose store and whose Redis have each a small disk of its own."""
     if shutil.which("unshare") is None or subprocess.run([*ALONE, "true"], check=False).returncode:
         skip_or_fail("this machine does not let a user mount a disk of his own")
-    # Pauses a fifth as long as on the other stages: a region waits in vain for two minutes, not for ten.
+    # Pauses a fifth as long as on the other stages: a region waits in vain, and that would take ten minutes.
     stage = make_stage("small_disk", LANDPATCH_RETRY_S="0.4")
     script = 'exec "$@"'
     for name in ("store", "redis"):
