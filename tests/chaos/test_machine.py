@@ -1,5 +1,6 @@
 """A bad machine: a disk that is full, a clock that jumps."""
 
+import errno
 import os
 import shutil
 import struct
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.stage import Stage, check_indexes
+from tests.chaos.stage import Stage, await_that, check_indexes
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(1800)]
 
@@ -48,12 +49,26 @@ def small_disk(make_stage) -> Iterator[Stage]:
     stage.down()
 
 
+def _take_room(ballast: int, spare_bytes: int) -> bool:
+    """Let a file have what its disk has left but for so many bytes; False when somebody else was faster."""
+    left = os.fstatvfs(ballast)
+    size = os.fstat(ballast).st_size + left.f_bavail * left.f_frsize - spare_bytes
+    if size <= 0:
+        return True
+    try:
+        os.posix_fallocate(ballast, 0, size)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
+
+
 def fill(stage: Stage, name: str, spare_bytes: int) -> Path:
     """Fill the disk of the store or of Redis but for so many bytes; the file that does it."""
     ballast = stage.root / str(stage.state / name).lstrip("/") / "ballast"
-    free = os.statvfs(ballast.parent).f_bavail * os.statvfs(ballast.parent).f_frsize
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free - spare_bytes)
+        await_that(f"the disk of {name} is full", lambda: _take_room(file.fileno(), spare_bytes), 10)
     stage.tally.faults[f"disk of {name} full"] += 1
     return ballast
 
