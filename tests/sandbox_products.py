@@ -36,12 +36,10 @@ def take_products(nuts: str, sandbox: Path) -> None:
     # Tests run in several processes; one that looks what is there writes down that it does.
     with (state_folder() / "test-products.lock").open("w") as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
-        # A link to each file: the sandbox replaces files, it does not change them.
-        made, no_lock = (
-            make_products(nuts),
-            shutil.ignore_patterns(".*.lock"),
-        )  # a link to it is the same lock
-        shutil.copytree(made, sandbox, ignore=no_lock, copy_function=_link, dirs_exist_ok=True)
+        # A link to each file: the sandbox replaces files, it does not change them. Of a lock it would be the
+        # same lock.
+        no_lock = shutil.ignore_patterns(".*.lock")
+        shutil.copytree(make_products(nuts), sandbox, ignore=no_lock, copy_function=_link, dirs_exist_ok=True)
 
 
 def _link(source: str, target: str) -> None:

@@ -157,14 +157,6 @@ def _redis(access: Access, folders: Folders) -> Part:
 
 
 def _s3_server(name: str, folder: Path, port: int, *options: str) -> Part:
-    """rclone's S3 server on a folder; a bucket is a folder in it.
-
-    Without a cache of its own (`--vfs-cache-mode off`): an object is written beside its key and renamed
-    when it is complete, so a put that breaks off leaves the old object. While one is replaced by another
-    of a different size, a reader may for an instant find none, or a broken answer. The ETag is the MD5
-    of the content (`--etag-hash MD5`, the default), worked out once an object after each start. Metadata
-    of a put (`x-amz-meta-…`) is kept in memory only.
-    """
     command = [sys.executable, "-m", "services.store", "--root", str(folder), "--port", str(port), *options]
     return Part(name, command, f"http://127.0.0.1:{port}")
 

@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Iterator
+from itertools import islice
 
 LOOPBACK = "127.0.0.1"
 _BELOW_EPHEMERAL = range(15_000, 32_000)
@@ -15,7 +15,8 @@ such a port in a loop whether the server is there yet can be connected to itself
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now, all different; raises RuntimeError when there are no more."""
-    found = list(_free(count))
+    candidates = random.sample(_BELOW_EPHEMERAL, len(_BELOW_EPHEMERAL))
+    found = list(islice(filter(is_free, candidates), count))
     if len(found) < count:
         raise RuntimeError(f"no {count} free ports on {LOOPBACK}")
     return found
@@ -36,12 +37,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _free(count: int) -> Iterator[int]:
-    candidates = random.sample(_BELOW_EPHEMERAL, len(_BELOW_EPHEMERAL))
-    for port in filter(is_free, candidates):
-        if count == 0:
-            return
-        yield port
-        count -= 1

@@ -7,6 +7,12 @@ from pathlib import Path
 def make_command(root: Path, address: str, port: int, seen_after_s: int) -> list[str]:
     """The command that runs the server; a bucket is a folder in `root`.
 
+    Without a cache of its own (`--vfs-cache-mode off`): an object is written beside its key and renamed
+    when it is complete, so a put that breaks off leaves the old object. While one is replaced by another
+    of a different size, a reader may for an instant find none, or a broken answer. The ETag is the MD5
+    of the content (`--etag-hash MD5`, the default), worked out once an object after each start. Metadata
+    of a put (`x-amz-meta-…`) is kept in memory only.
+
     seen_after_s: how soon it sees what another process has changed in the folder. With 0 each request reads
     the folders again: some 30 times slower, and right only where others write.
     """

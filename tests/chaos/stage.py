@@ -111,10 +111,11 @@ class Run:
 
     def await_images(self, count: int) -> None:
         """Wait until so many images are stored: how far it is, however fast the machine."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not self.is_over and len(self._stage.images(self.region)) < count:
-            assert time.monotonic() < deadline, f"not {count} images of {self.region} in {PATIENCE_S:.0f} s"
-            time.sleep(0.02)
+        await_that(
+            f"{count} images of {self.region} are stored",
+            lambda: self.is_over or len(self._stage.images(self.region)) >= count,
+            PATIENCE_S,
+        )
 
     def wait(self, timeout_s: float = PATIENCE_S) -> Ended:
         """Wait for its end; fail the test, with what there is to be seen, when it does not come."""
