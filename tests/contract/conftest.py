@@ -111,7 +111,9 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator[redis.Redis]:
-    """A client of the Redis, which is empty at the start of the test."""
+    """A client of the Redis, which is empty at the start of the test and after it."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         client.flushall()
         yield client
+        # A message that is none ends a worker: whoever has one of their own next must not find it.
+        client.flushall()
