@@ -1,6 +1,10 @@
-"""What processes that the tests start see of this machine's settings."""
+"""Where the project lies, and what processes that the tests start see of this machine's settings."""
 
 import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+"""The checkout."""
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -27,8 +27,8 @@ from supervisor.xmlrpc import SupervisorTransport
 from services.stack.state import MARKER, Folders
 from tests.chaos import insides
 from tests.chaos.tally import Tally
-from tests.environment import clean_environment
-from tests.integration.conftest import ROOT, Stack
+from tests.environment import ROOT, clean_environment
+from tests.integration.conftest import Stack
 
 LEASE_S, RECONCILE_S = 12, 3
 """Short, so that a test does not wait long for what a dead worker had in hand."""

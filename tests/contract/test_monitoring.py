@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.stack.parts import WORKERS
 from services.stack.ports import free_ports
 from tests.contract.conftest import running
-from tests.unit.deploy.known import ROOT
+from tests.environment import ROOT
 
 pytestmark = pytest.mark.stack
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -18,10 +17,11 @@ from landpatch.messages import FetchLabels, RegionRequest
 from landpatch.settings import Settings
 from services.reconciler.pipeline import Reconciler
 from tests.contract import toys
+from tests.environment import ROOT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
-ROOT = Path(__file__).parents[2]
 REGION = "FR101/2021"
 LEASE_S = 2.0
 
@@ -88,17 +88,11 @@ class World:
     def failure(self, block):
         return self.ledger.work(REGION)[f"labels:{block}"].failure
 
-    def wait_for(self, condition, timeout_s=60):
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, "it does not come about"
-            time.sleep(0.05)
-
     def wait_until_over(self, *blocks):
         """Until the tasks are no longer pending, and nothing waits or is in anybody's hands."""
         pending = self.ledger.is_pending
-        self.wait_for(lambda: not any(pending(REGION, "labels", str(block)) for block in blocks))
-        self.wait_for(lambda: not in_hand(self.client) and not sum(self.waiting().values()))
+        wait_until(lambda: not any(pending(REGION, "labels", str(block)) for block in blocks))
+        wait_until(lambda: not in_hand(self.client) and not sum(self.waiting().values()))
 
     def waiting(self):
         return count_waiting(self.client, QUEUES)
@@ -168,10 +162,10 @@ def test_while_the_store_is_away_attempts_do_not_count(world, worker):
 def test_when_the_store_stays_away_the_region_fails_and_says_why(world, worker):
     world.add(toys.AWAY)
     send(world.message(toys.AWAY))
-    world.wait_for(lambda: world.ledger.facts(REGION)["state"] == "failed", 100)
+    wait_until(lambda: world.ledger.facts(REGION)["state"] == "failed", 100)
     assert world.ledger.facts(REGION)["message"] == "the destination store is full"
     assert world.ledger.active() == []
-    world.wait_for(lambda: not in_hand(world.client) and not sum(world.waiting().values()))
+    wait_until(lambda: not in_hand(world.client) and not sum(world.waiting().values()))
     assert world.begun(toys.AWAY) == 40
 
 
@@ -188,7 +182,7 @@ def test_a_message_in_the_hands_of_a_worker_that_was_killed_is_put_back(world):
     first = world.start_worker()
     try:
         send(world.message(toys.SLOW))
-        world.wait_for(lambda: world.begun(toys.SLOW) == 1)
+        wait_until(lambda: world.begun(toys.SLOW) == 1)
         for number in [first.pid, *children(first.pid)]:
             os.kill(number, 9)
         first.wait(10)
@@ -225,7 +219,7 @@ def test_a_worker_told_to_stop_gives_its_task_back_or_ends_it(world):
     world.add(toys.SLOW)
     first = world.start_worker()
     send(world.message(toys.SLOW))
-    world.wait_for(lambda: world.begun(toys.SLOW) == 1)
+    wait_until(lambda: world.begun(toys.SLOW) == 1)
     first.terminate()
     first.wait(40)
     # Ended just then, its message may be there all the same, and will be dropped.
@@ -260,8 +254,8 @@ def test_messages_that_cannot_be_read_are_remembered_and_gone(world, worker):
                        "body_encoding": "base64"},
     }  # fmt: skip
     world.client.lpush("labels", json.dumps(unreadable))
-    world.wait_for(lambda: len(world.ledger.refused()) == len(bad) + 3)
-    world.wait_for(lambda: not sum(world.waiting().values()))
+    wait_until(lambda: len(world.ledger.refused()) == len(bad) + 3)
+    wait_until(lambda: not sum(world.waiting().values()))
     assert any("no such task" in reason for reason in world.ledger.refused())
     assert world.begun(toys.FINE) == 0
     assert worker.poll() is None

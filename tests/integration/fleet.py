@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import redis
 
 from landpatch.broker import queue_keys
-from tests.environment import clean_environment
-from tests.integration.conftest import ROOT, Stack
+from tests.environment import ROOT, clean_environment
+from tests.integration.conftest import Stack
 
 SERVICES = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}
 # No patch is ever complete: each uses three products, so a round has several messages.

@@ -1,7 +1,6 @@
 """No secret comes to light: not in what is queued, kept, logged, shown or served, nor on a command line."""
 
 import re
-import time
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from landpatch.records import pack, unpack
 from landpatch.settings import Settings
 from tests.integration.conftest import Stack, stack_command
 from tests.integration.test_stack import broker_of, marked
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -182,21 +182,14 @@ def failures(stack: Stack, paris: object, ledger: Ledger) -> Iterator[None]:
     wrong = PlanRegion(run=run, request=NOWHERE).model_dump(mode="json")
     send("dispatch.plan_region", kwargs={"message": wrong | {"version": 99}}, queue="dispatch")
     send("dispatch.plan_region", kwargs={"message": wrong}, queue="dispatch")
-    wait_for(lambda: not ledger.is_pending(NOWHERE.key, "labels", "0"))
-    wait_for(lambda: ledger.facts(NOWHERE.key)["state"] == "failed")
-    wait_for(lambda: len(ledger.refused()) >= len(QUEUES) + 1)
+    wait_until(lambda: not ledger.is_pending(NOWHERE.key, "labels", "0"))
+    wait_until(lambda: ledger.facts(NOWHERE.key)["state"] == "failed")
+    wait_until(lambda: len(ledger.refused()) >= len(QUEUES) + 1)
     yield
     for key in stack.redis.scan_iter("landpatch:{ZZ999/2021}:*"):
         stack.redis.delete(key)
     stack.redis.srem("landpatch:regions", NOWHERE.key)
     stack.redis.delete("landpatch:refused", "nobody-listens")
-
-
-def wait_for(condition, timeout_s=60):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.1)
 
 
 DUMPS = [

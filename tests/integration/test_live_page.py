@@ -8,8 +8,7 @@ import pytest
 
 from tests.contract.watch.browsed import await_counts, await_pictures, card, click, looking, shares
 from tests.contract.watch.served import serving
-from tests.environment import clean_environment
-from tests.integration.conftest import ROOT
+from tests.environment import ROOT, clean_environment
 
 pytestmark = pytest.mark.stack
 

@@ -7,7 +7,8 @@ from sybil import Sybil
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-from tests.integration.conftest import ROOT, Built, Stack
+from tests.environment import ROOT
+from tests.integration.conftest import Built, Stack
 from tests.torch_needed import need_torch
 
 pytestmark = pytest.mark.stack

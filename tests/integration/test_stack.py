@@ -14,6 +14,7 @@ from landpatch.celery import make_app
 from landpatch.settings import Settings
 from landpatch.storage import open_store
 from tests.integration.conftest import Stack, stack_command
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -158,10 +159,7 @@ def test_a_stack_whose_manager_was_killed_starts_again_and_loses_no_message(seco
 
     started = stack_command(second.state, "up")
     assert started.returncode == 0, started.stderr
-    deadline = time.monotonic() + 60
-    while second.redis.hexists("unacked", "tag") and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not second.redis.hexists("unacked", "tag")
+    wait_until(lambda: not second.redis.hexists("unacked", "tag"))
 
 
 def test_a_second_stack_lives_beside_the_first_and_leaves_nothing_even_when_its_manager_is_killed(

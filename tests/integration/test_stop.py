@@ -11,10 +11,9 @@ import yaml
 from landpatch.broker import count_waiting, in_hand
 from landpatch.celery import make_app
 from landpatch.settings import Settings
-from tests.integration.conftest import ROOT
-from tests.integration.test_probes import environment, running, wait_until
-
-__all__ = ["environment"]
+from tests.environment import ROOT
+from tests.integration.processes import running
+from tests.waiting import wait_until
 
 
 def test_a_task_that_has_begun_is_ended_and_the_next_one_is_left(environment, tmp_path):

@@ -8,7 +8,8 @@ import rasterio
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from tests.integration.conftest import ROOT, Stack
+from tests.environment import ROOT
+from tests.integration.conftest import Stack
 
 pytestmark = pytest.mark.stack
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.environment import clean_environment
-from tests.integration.conftest import ROOT
+from tests.environment import ROOT, clean_environment
 
 pytestmark = pytest.mark.stack
 

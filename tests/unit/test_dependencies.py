@@ -7,11 +7,11 @@ import subprocess
 import sys
 import tomllib
 from itertools import chain
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.environment import ROOT
+
 LOCK = (ROOT / "requirements.lock").read_text()
 
 

@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from landpatch.cli import main
+from tests.environment import ROOT
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "reference.py"
 
 

@@ -10,7 +10,6 @@ from landpatch.errors import ConfigurationError
 from landpatch.settings import Settings, load_settings
 from services.stack.parts import WORKERS
 
-ROOT = Path(__file__).parents[3]
 SETTINGS = {str(field.alias) for field in Settings.model_fields.values()}
 SECRETS = {
     str(field.alias)

@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from landpatch import __version__
+from tests.environment import ROOT
 from tests.unit.deploy.known import (
     FILES,
     NEEDS,
     NO_SETTINGS,
-    ROOT,
     SECRETS,
     SETTINGS,
     check_command,

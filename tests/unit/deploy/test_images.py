@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from landpatch import __version__
-from tests.unit.deploy.known import ROOT
+from tests.environment import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile"
 LOCKS = ("requirements.worker.lock", "requirements.stack.lock")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.environment import ROOT
 from tests.unit.deploy.cluster import check_schemas, check_security
-from tests.unit.deploy.known import ROOT
 from tests.unit.deploy.kustomize import Object
 
 

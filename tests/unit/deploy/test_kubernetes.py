@@ -16,6 +16,7 @@ from landpatch.forecast import BAND_SHARE, PATCH_CPU_S, PRODUCT_BYTES, PRODUCT_T
 from landpatch.grid import PATCH_SIZE_M
 from landpatch.ledger import KINDS
 from landpatch.settings import Settings
+from tests.environment import ROOT
 from tests.unit.deploy.cluster import (
     Pod,
     check_commands,
@@ -34,7 +35,7 @@ from tests.unit.deploy.cluster import (
     selects,
     words_of,
 )
-from tests.unit.deploy.known import ROOT, SECRETS, SETTINGS, defaults
+from tests.unit.deploy.known import SECRETS, SETTINGS, defaults
 from tests.unit.deploy.kustomize import Object, apply_component, build, identity, read_objects
 
 K8S = ROOT / "k8s"

@@ -3,7 +3,7 @@
 import pytest
 
 from landpatch.settings import Settings
-from tests.unit.deploy.known import ROOT
+from tests.environment import ROOT
 
 PATCH_CPU_S = 0.122
 PATCH_BYTES = 520e6 / 1835

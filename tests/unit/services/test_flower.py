@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from landpatch.errors import ConfigurationError
 from services.flower.__main__ import check_access, make_command
+from tests.environment import ROOT
 
-ROOT = Path(__file__).parents[3]
 PASSWORD = "twelve-or-more"
 
 

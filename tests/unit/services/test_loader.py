@@ -8,6 +8,7 @@ import pytest
 
 from landpatch.errors import TransientError
 from services.image_worker.loader import Chunk, ChunkedFile, Loader, Room
+from tests.waiting import wait_until
 
 FILE = bytes(range(256)) * 40
 
@@ -33,13 +34,6 @@ class Source:
 
 def chunks(key="a", length=1000, rank=0.0):
     return [Chunk(key, (offset, length), rank + offset) for offset in range(0, 10_000, length)]
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_any_part_of_a_file_is_read_across_chunks():

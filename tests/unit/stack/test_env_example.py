@@ -1,13 +1,12 @@
 """`.env.example` names every setting, with the default that the code has."""
 
 import re
-from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
 from landpatch.settings import Settings
+from tests.environment import ROOT
 
-ROOT = Path(__file__).parents[3]
 NO_SETTINGS = {"LANDPATCH_STATE_DIR", "LANDPATCH_LOG", "COMPOSE_PROFILES", "FLOWER_BASIC_AUTH"}
 """Read before there are settings, or by others."""
 NOT_FOR_USERS = {"LANDPATCH_SOURCE"}
