@@ -117,7 +117,7 @@ test-unit: $(READY) ## Run the fast tests: no processes, no network
 	@$(BIN)/pytest tests/unit
 
 .PHONY: chaos
-chaos: $(READY) ## Build regions while everything is killed, cut and flooded; half an hour: [SEED=1]
+chaos: $(READY) ## Build regions while everything is killed, cut and flooded; about 50 minutes: [SEED=1]
 	@LANDPATCH_CHAOS_SEED='$(SEED)' $(BIN)/pytest tests/chaos -m stack -s
 
 .PHONY: docs
