@@ -18,6 +18,7 @@ from services.stack.ports import free_port
 from tests.collector import collecting
 from tests.contract import toys
 from tests.contract.test_tasks import REGION, children, world
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 __all__ = ["world"]
@@ -64,7 +65,7 @@ def test_a_worker_tells_how_the_tasks_of_all_its_processes_have_ended(world, por
         world.app.send_task(TASK, kwargs={"message": {}}, queue="labels")
         world.app.send_task("labels.no_such_task", kwargs={}, queue="labels")
         world.wait_until_over(*blocks)
-        world.wait_for(lambda: len(world.ledger.refused()) == 2)
+        wait_until(lambda: len(world.ledger.refused()) == 2)
         found = scrape(port)
     ends = {
         end: found["landpatch_tasks_total", end, TASK] for end in ("done", "put_off", "outage", "gave_up")
@@ -101,13 +102,13 @@ def test_the_port_is_free_when_the_worker_is_gone_however_it_went(world, port):
         send(world.message(toys.KILLED_ONCE))
         world.wait_until_over(toys.KILLED_ONCE)
         send(world.message(toys.SLOW))
-        world.wait_for(lambda: world.begun(toys.SLOW))
+        wait_until(lambda: world.begun(toys.SLOW))
         assert scrape(port)
     finally:
         worker.kill()
         worker.wait()
     with world.working(**listening(port)):
-        world.wait_for(lambda: scrape(port))
+        wait_until(lambda: scrape(port))
 
 
 def test_a_port_that_is_taken_stops_no_worker(world, port, tmp_path):
@@ -142,7 +143,7 @@ def lines_of(world, path, kind, *blocks):
             send(world.message(block))
         world.app.send_task(TASK, kwargs={"message": {}}, queue="labels")
         world.wait_until_over(*blocks)
-        world.wait_for(world.ledger.refused)
+        wait_until(world.ledger.refused)
     return path.read_text().splitlines()
 
 
@@ -202,7 +203,7 @@ def test_every_attempt_of_a_task_is_a_span_of_its_run_also_when_the_reconciler_h
             for block in blocks:
                 send(world.message(block))
             world.wait_until_over(*blocks)
-            world.wait_for(lambda: len(traces.of(trace)) == 6)
+            wait_until(lambda: len(traces.of(trace)) == 6)
         spans = traces.of(trace)
     assert {span.name for span in spans} == {TASK}
     assert {span.parent for span in spans} == {first}
@@ -231,7 +232,7 @@ def test_a_message_that_names_its_sender_is_below_it_and_one_that_lies_is_not(wo
                 message = {"message": world.message(block).model_dump(mode="json")}
                 world.app.send_task(TASK, kwargs=message, queue="labels", headers=header)
             world.wait_until_over(*blocks)
-            world.wait_for(lambda: len(traces.of(trace)) == 4)
+            wait_until(lambda: len(traces.of(trace)) == 4)
         parents = {span.facts["task"]: span.parent for span in traces.of(trace)}
         assert len(traces.spans) == 4
     assert parents == {"labels:20": 0xAB, "labels:21": first, "labels:22": first, "labels:23": first}
