@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
-    """Wait until something holds; fail the test when it does not in time."""
+def wait_until(
+    condition: Callable[[], object], timeout_s: float = 60, what: str = "what is waited for"
+) -> None:
+    """Wait until something holds; fail the test, naming it, when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"it does not come about in {timeout_s:g} s")
+            pytest.fail(f"not within {timeout_s:g} s: {what}")
         time.sleep(0.05)

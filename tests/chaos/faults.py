@@ -14,7 +14,8 @@ import redis
 
 from services.stack.parts import WORKERS
 from tests.chaos import insides
-from tests.chaos.stage import UP_TIMEOUT_S, Run, Stage, await_that
+from tests.chaos.stage import UP_TIMEOUT_S, Run, Stage
+from tests.waiting import wait_until
 
 KILLS_A_RUN = 4
 """Of one service in one run: a task that has lost as many workers has still an attempt left."""
@@ -86,7 +87,7 @@ def _await_work(stage: Stage, run: Run, service: str) -> bool:
 def kill_redis(stage: Stage) -> None:
     """SIGKILL Redis; it comes back from its append-only file."""
     stage.kill_part("redis")
-    await_that("Redis answers again", lambda: stage.ask(redis.Redis.ping), UP_TIMEOUT_S)
+    wait_until(lambda: stage.ask(redis.Redis.ping), UP_TIMEOUT_S, "Redis answers again")
 
 
 def flush(stage: Stage) -> None:

@@ -29,6 +29,7 @@ from tests.chaos import insides
 from tests.chaos.tally import Tally
 from tests.environment import ROOT, clean_environment
 from tests.integration.conftest import Stack
+from tests.waiting import wait_until
 
 LEASE_S, RECONCILE_S = 12, 3
 """Short, so that a test does not wait long for what a dead worker had in hand."""
@@ -50,15 +51,6 @@ class Undisturbed:
     objects: Objects
     seconds: float
     """From the moment when the first was asked for until the last was done."""
-
-
-def await_that(what: str, holds: Callable[[], object], timeout_s: float) -> None:
-    """Wait until something holds; fail the test when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {timeout_s:.0f} s: {what}")
-        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -103,18 +95,18 @@ class Run:
     def await_begun(self) -> None:
         """Wait until the ledger knows the run: what comes before is checks, and bounded by itself."""
         states = {"", *insides.OVER}
-        await_that(
-            f"{self.region} begins: {self._err.read_text()[-2000:]}",
+        wait_until(
             lambda: self.is_over or self._stage.ask(insides.state, self.region) not in states,
             UP_TIMEOUT_S,
+            f"{self.region} begins: {self._err.read_text()[-2000:]}",
         )
 
     def await_images(self, count: int) -> None:
         """Wait until so many images are stored: how far it is, however fast the machine."""
-        await_that(
-            f"{count} images of {self.region} are stored",
+        wait_until(
             lambda: self.is_over or len(self._stage.images(self.region)) >= count,
             PATIENCE_S,
+            f"{count} images of {self.region} are stored",
         )
 
     def wait(self, timeout_s: float = PATIENCE_S) -> Ended:
@@ -373,7 +365,7 @@ class Stage:
 
     def kill_part(self, part: str) -> None:
         """SIGKILL a part's own process, once it runs."""
-        await_that(f"{part} runs", lambda: self.family(part), UP_TIMEOUT_S)
+        wait_until(lambda: self.family(part), UP_TIMEOUT_S, f"{part} runs")
         self.kill(self.family(part)[0], part)
 
     def kill_everything(self) -> None:

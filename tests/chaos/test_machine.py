@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.stage import Stage, await_that, check_indexes
+from tests.chaos.stage import Stage, check_indexes
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(1800)]
 
@@ -68,7 +69,7 @@ def fill(stage: Stage, name: str, spare_bytes: int) -> Path:
     """Fill the disk of the store or of Redis but for so many bytes; the file that does it."""
     ballast = stage.root / str(stage.state / name).lstrip("/") / "ballast"
     with ballast.open("wb") as file:
-        await_that(f"the disk of {name} is full", lambda: _take_room(file.fileno(), spare_bytes), 10)
+        wait_until(lambda: _take_room(file.fileno(), spare_bytes), 10, f"the disk of {name} is full")
     stage.tally.faults[f"disk of {name} full"] += 1
     return ballast
 

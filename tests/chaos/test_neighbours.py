@@ -8,9 +8,9 @@ from landpatch.celery import make_app
 from landpatch.settings import Settings
 from tests.boundaries import write_boundaries
 from tests.chaos import insides
-from tests.chaos.stage import await_that
 from tests.integration.conftest import Stack
 from tests.sandbox_products import take_products
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
@@ -48,10 +48,10 @@ def test_a_region_is_the_same_in_a_flood_of_messages_that_nobody_wants(stage, pa
     stage.tally.faults[f"flood of {FLOOD} messages"] += 1
     ended = stage.region("FR101").wait(FLOOD_TIMEOUT_S)
     assert ended.code == 0, ended.stderr
-    await_that(
-        "the flood has drained",
+    wait_until(
         lambda: not insides.waiting(stage.redis).total(),
         FLOOD_TIMEOUT_S - (time.monotonic() - begin),
+        "the flood has drained",
     )
     stage.check(paris, "FR101")
     stage.redis.delete("_kombu.binding.chaos-models")
@@ -81,8 +81,8 @@ def test_a_small_region_that_comes_late_does_not_wait_for_a_large_one(make_stage
     stage.make_ready()
     large = stage.region("LU000")
     # Of its first round's three products two are in hand.
-    await_that(
-        "a product of the large region waits", lambda: insides.waiting(stage.redis)["images"] >= 1, 300
+    wait_until(
+        lambda: insides.waiting(stage.redis)["images"] >= 1, 300, "a product of the large region waits"
     )
     small = stage.region("FR101").wait(300)
     assert small.code == 0, small.stderr
