@@ -5,9 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+LONG_S = 300
+"""For what takes seconds: a machine that is shared may stand still for a while."""
+
 
 def wait_until(
-    condition: Callable[[], object], timeout_s: float = 60, what: str = "what is waited for"
+    condition: Callable[[], object], timeout_s: float = LONG_S, what: str = "what is waited for"
 ) -> None:
     """Wait until something holds; fail the test, naming it, when it does not in time."""
     deadline = time.monotonic() + timeout_s

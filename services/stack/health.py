@@ -19,8 +19,10 @@ from services.stack.parts import WORKERS, node_name
 from services.stack.ports import LOOPBACK
 from services.stack.state import Access, Folders
 
-START_TIMEOUT_S = 120
-"""A part that fails is seen at once; this is for a machine that is slow."""
+START_TIMEOUT_S = 600
+"""For a machine that is slow: a part that cannot run at all is seen by how often it is started."""
+MOST_STARTS = 5
+"""Of one part while it is waited for. One that comes before what it needs may end, and be started again."""
 POLL_S = 0.1
 PING_TIMEOUT_S = 1.0
 
@@ -51,16 +53,36 @@ def await_health(
 ) -> None:
     """Wait until every named part runs and answers.
 
-    settings: those with which clients use the stack. Raises InfrastructureError that names the log to read.
+    settings: those with which clients use the stack. Raises InfrastructureError that says what is wrong with
+    which part, and names the log to read.
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     checks = _make_checks(access, settings)
     for name in names:
-        check = checks.get(name)
-        while not (_state(manager, name) == "RUNNING" and (check is None or _answers(check))):
-            if time.monotonic() > deadline or _state(manager, name) in (None, "FATAL"):
-                raise InfrastructureError(f"{name} does not come up; read {folders.logs / f'{name}.log'}")
-            time.sleep(POLL_S)
+        fault = _await_part(manager, name, checks.get(name), deadline)
+        if fault:
+            raise InfrastructureError(f"{name} {fault}; read {folders.logs / f'{name}.log'}")
+
+
+def _await_part(
+    manager: Manager, name: str, check: Callable[[], object] | None, deadline: float
+) -> str | None:
+    """Wait until a part runs and answers; what is wrong with it when it does not."""
+    started: set[int] = set()
+    while True:
+        part = next((part for part in manager.states() or () if part.name == name), None)
+        if part is None:
+            return "is not there: the process manager has ended, or does not know it"
+        if part.state == "RUNNING" and (check is None or _answers(check)):
+            return None
+        if part.state == "FATAL":
+            return "does not start"
+        started |= {part.pid} - {0}
+        if len(started) > MOST_STARTS:
+            return f"ends as soon as it is started, {MOST_STARTS} times so far"
+        if time.monotonic() > deadline:
+            return f"does not answer, {START_TIMEOUT_S} s after its start"
+        time.sleep(POLL_S)
 
 
 def _make_checks(access: Access, settings: Settings) -> dict[str, Callable[[], object]]:
@@ -98,8 +120,3 @@ def _answers(check: Callable[[], object]) -> bool:
         LandpatchError,
     ):  # fmt: skip
         return False
-
-
-def _state(manager: Manager, name: str) -> str | None:
-    """A part's state; None when supervisord does not know it, or is gone."""
-    return next((part.state for part in manager.states() or () if part.name == name), None)

@@ -36,7 +36,7 @@ LEASE_S, RECONCILE_S = 12, 3
 PATIENCE_S = 400.0
 """So long after the last fault a region may take: three minutes until the connections of a killed worker come
 back to the account, several leases, and a region made from its beginning on a slow machine."""
-UP_TIMEOUT_S = 180.0
+UP_TIMEOUT_S = 700.0
 SEEN_AFTER_S = 1.3
 """The store sees after a second what others have changed in its folder."""
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import pytest
 from services.stack.parts import WORKERS
 from tests.chaos.faults import flush, kill_redis, plan_kills, strike_all
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 
 def test_a_region_is_the_same_when_its_workers_are_killed(stage, paris, chance):

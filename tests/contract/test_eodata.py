@@ -17,8 +17,10 @@ from landpatch.quota import Governor, Quota
 from landpatch.sources.eodata import BUCKET, EOData
 from landpatch.storage import S3Store, make_s3_client
 from services.stack.ports import free_port
-from tests.contract.conftest import S3Server, running
+from tests.contract.conftest import S3Server
 from tests.http_server import Request, serving
+from tests.processes import listening
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -42,7 +44,7 @@ class Gate:
         return make_s3_client(self.endpoint, self.key, self.secret, connections=connections, retries=0)
 
     def tally(self):
-        return requests.get(f"{self.endpoint}/sandbox/quota", timeout=10).json()
+        return requests.get(f"{self.endpoint}/sandbox/quota", timeout=LONG_S).json()
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def open_gate(s3: S3Server):
             "LANDPATCH_EO_REQUESTS_PER_MINUTE": str(quota.requests_per_minute),
             "LANDPATCH_EO_BYTES_PER_30_DAYS": str(quota.volume_per_30_days),
         }
-        gate = running(command, port, environment)
+        gate = listening(command, port, **environment)
         gate.__enter__()
         gates.append(gate)
         return Gate(f"http://127.0.0.1:{port}", s3.key, s3.secret)
@@ -139,7 +141,7 @@ def read_spans(gate, url, quota, spans, wait):
     """A worker process: reads spans on eight threads."""
     governor = Governor(redis.Redis.from_url(url, decode_responses=True), "account", quota)
     eodata = EOData(gate.client(), gate.endpoint, governor)
-    wait.wait(60)
+    wait.wait(LONG_S)
     with ThreadPoolExecutor(8) as pool:
         pieces = list(pool.map(lambda span: eodata.read_range(KEY, *span), spans))
     return pieces == [CONTENT[start : start + length] for start, length in spans]
@@ -165,9 +167,9 @@ def run_workers(gate, url, quota, s3):
     ]
     for worker in workers:
         worker.start()
-    results = [found.get(timeout=200) for _ in workers]
+    results = [found.get(timeout=LONG_S) for _ in workers]
     for worker in workers:
-        worker.join(30)
+        worker.join(LONG_S)
     return results
 
 

@@ -24,6 +24,7 @@ from landpatch.messages import (
 from landpatch.records import DeadLetter, Outcome, Work
 from landpatch.settings import Settings
 from tests.contract.conftest import REDIS_PASSWORD
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -69,7 +70,7 @@ def race(action, items):
     shares = [items[n::THREADS] for n in range(THREADS)]
 
     def take(share):
-        barrier.wait(10)
+        barrier.wait(LONG_S)
         return [action(item) for item in share]
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -17,7 +17,9 @@ from landpatch.quota import Governor, Quota, account_name
 from landpatch.records import DeadLetter, Outcome, Work
 from landpatch.settings import Settings
 from services.stack.ports import free_port
-from tests.contract.conftest import REDIS_PASSWORD, running
+from tests.contract.conftest import REDIS_PASSWORD
+from tests.processes import listening
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -39,7 +41,7 @@ def scrape(redis_url, redis_client):
     }
 
     def read():
-        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=LONG_S)
         assert answer.ok
         assert KEY not in answer.text
         assert REDIS_PASSWORD not in answer.text
@@ -49,7 +51,7 @@ def scrape(redis_url, redis_client):
             for sample in family.samples
         }
 
-    with running([sys.executable, "-m", "services.metrics", "--port", str(port)], port, environment):
+    with listening([sys.executable, "-m", "services.metrics", "--port", str(port)], port, **environment):
         yield read
 
 
@@ -156,8 +158,8 @@ def test_the_age_of_the_oldest_message_of_a_queue_is_told(scrape, redis_client: 
 def test_while_redis_is_away_that_is_told_and_nothing_else(redis_url):
     port = free_port()
     environment = {"LANDPATCH_REDIS_URL": "redis://127.0.0.1:1/0"}
-    with running([sys.executable, "-m", "services.metrics", "--port", str(port)], port, environment):
-        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30)
+    with listening([sys.executable, "-m", "services.metrics", "--port", str(port)], port, **environment):
+        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=LONG_S)
     assert answer.ok
     assert "landpatch_redis_up 0.0" in answer.text
     assert "landpatch_pending_tasks" not in answer.text

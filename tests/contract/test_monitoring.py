@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.stack.parts import WORKERS
 from services.stack.ports import free_ports
-from tests.contract.conftest import running
 from tests.environment import ROOT
+from tests.processes import listening
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -48,9 +49,9 @@ def exported(redis_url: str) -> Exported:
         commands["metrics"] = ["-m", "services.metrics", "--port", str(ports[-1])]
         for port, words in zip(ports, commands.values(), strict=True):
             settings = {"LANDPATCH_REDIS_URL": redis_url, "LANDPATCH_METRICS_LISTEN": f"127.0.0.1:{port}"}
-            stack.enter_context(running([sys.executable, *words], port, settings))
+            stack.enter_context(listening([sys.executable, *words], port, **settings))
         for port in ports:
-            page = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30)
+            page = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=LONG_S)
             for family in text_string_to_metric_families(page.text):
                 for sample in family.samples:
                     labels = found.setdefault(sample.name, {})

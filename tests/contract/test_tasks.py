@@ -18,7 +18,7 @@ from landpatch.settings import Settings
 from services.reconciler.pipeline import Reconciler
 from tests.contract import toys
 from tests.environment import ROOT
-from tests.waiting import wait_until
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -58,7 +58,7 @@ class World:
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(LONG_S)
 
     def start_worker(self, lease_s=LEASE_S, log=None, **environment):
         return subprocess.Popen(
@@ -185,7 +185,7 @@ def test_a_message_in_the_hands_of_a_worker_that_was_killed_is_put_back(world):
         wait_until(lambda: world.begun(toys.SLOW) == 1)
         for number in [first.pid, *children(first.pid)]:
             os.kill(number, 9)
-        first.wait(10)
+        first.wait(LONG_S)
         assert len(in_hand(world.client)) == 1
     finally:
         first.kill()
@@ -221,7 +221,7 @@ def test_a_worker_told_to_stop_gives_its_task_back_or_ends_it(world):
     send(world.message(toys.SLOW))
     wait_until(lambda: world.begun(toys.SLOW) == 1)
     first.terminate()
-    first.wait(40)
+    first.wait(LONG_S)
     # Ended just then, its message may be there all the same, and will be dropped.
     still = world.ledger.is_pending(REGION, "labels", str(toys.SLOW))
     assert not still or sum(world.waiting().values()) == 1

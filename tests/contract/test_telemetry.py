@@ -18,7 +18,7 @@ from services.stack.ports import free_port
 from tests.collector import collecting
 from tests.contract import toys
 from tests.contract.test_tasks import REGION, children, world
-from tests.waiting import wait_until
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 __all__ = ["world"]
@@ -38,7 +38,7 @@ def samples(text):
 def scrape(port):
     """What a worker tells; nothing while it does not listen."""
     try:
-        return samples(requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text)
+        return samples(requests.get(f"http://127.0.0.1:{port}/metrics", timeout=LONG_S).text)
     except requests.ConnectionError:
         return {}
 

@@ -1,7 +1,5 @@
 """Redis behind TLS: ledger, quota, broker and workers speak it, and none to a server that is not trusted."""
 
-import os
-import subprocess
 import sys
 from urllib.parse import urlsplit
 
@@ -18,7 +16,7 @@ from landpatch.settings import Settings
 from tests.contract import toys
 from tests.contract.conftest import REDIS_PASSWORD
 from tests.contract.tls import make_certificate, serving_tls
-from tests.environment import ROOT
+from tests.processes import running
 from tests.waiting import wait_until
 
 
@@ -76,19 +74,12 @@ def test_a_worker_takes_its_messages_behind_a_certificate_that_is_trusted(served
     make_app("tests", settings).send_task(
         "labels.fetch_labels", kwargs={"message": message.model_dump(mode="json")}, queue="labels"
     )
-    worker = subprocess.Popen(
-        [
-            sys.executable, "-m", "celery", "-A", "tests.contract.toy_worker", "worker", "--queues", "labels",
-            "--concurrency", "1", "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
-        ],
-        cwd=ROOT,
-        env=os.environ | given | {"TOY_NOTES": str(tmp_path)},
-    )  # fmt: skip
-    try:
+    command = [
+        sys.executable, "-m", "celery", "-A", "tests.contract.toy_worker", "worker", "--queues", "labels",
+        "--concurrency", "1", "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
+    ]  # fmt: skip
+    with running(command, TOY_NOTES=str(tmp_path), **given):
         wait_until(lambda: not ledger.is_pending("FR101/2021", "labels", str(toys.FINE)))
-    finally:
-        worker.terminate()
-        worker.wait(30)
 
 
 @pytest.mark.parametrize(

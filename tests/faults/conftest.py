@@ -1,6 +1,5 @@
 """Real services, each behind a proxy that can do to its answers what a test says."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -27,9 +26,11 @@ from landpatch.storage import S3Store, make_s3_client
 from services.sandbox.catalogue import Entry, describe_product, write_entry
 from services.sandbox.scenes import load_tiles, plan_scenes
 from services.stack.ports import free_port
-from tests.contract.conftest import S3Server, redis_client, redis_url, running, serving_s3
+from tests.contract.conftest import S3Server, redis_client, redis_url, serving_s3
 from tests.faults.proxy import Proxy, proxying
+from tests.processes import listening
 from tests.unit.services.test_cut import CITIES, GROUPS, TILES, position_fields, write_product
+from tests.waiting import LONG_S
 
 __all__ = ["redis_client", "redis_url"]
 
@@ -128,7 +129,7 @@ def downloads(product_root: Path) -> Iterator[dict[str, Proxy]]:
             port = free_port()
             serve = [sys.executable, "-m", "services.sandbox", "serve", "--port", str(port)]
             serve += ["--root", str(product_root), "--parts", parts]
-            running_servers.enter_context(running(serve, port, ACCOUNT | GENEROUS))
+            running_servers.enter_context(listening(serve, port, **ACCOUNT, **GENEROUS))
             proxies[parts] = running_servers.enter_context(proxying(f"http://127.0.0.1:{port}"))
         yield proxies
 
@@ -137,7 +138,7 @@ def downloads(product_root: Path) -> Iterator[dict[str, Proxy]]:
 def open_download(downloads: dict[str, Proxy], redis_client):
     """Makes clients of a download, through a proxy or of another endpoint; and their tokens."""
 
-    def make(parts: str, endpoint: str | None = None, request_s: float = 20) -> tuple[ODataZip, Tokens]:
+    def make(parts: str, endpoint: str | None = None, request_s: float = LONG_S) -> tuple[ODataZip, Tokens]:
         base = endpoint or downloads[parts].url
         settings = Settings(_env_file=None, LANDPATCH_CDSE_TOKEN_URL=base + TOKEN_PATH, **ACCOUNT)
         tokens = open_password_tokens(settings, make_session(1, request_s, posts=True))
@@ -151,7 +152,7 @@ def open_hub(downloads: dict[str, Proxy], redis_client):
     """Makes clients of Sentinel Hub, through a proxy or of another endpoint."""
 
     def make(
-        endpoint: str | None = None, request_s: float = 20, governor: Governor | None = None
+        endpoint: str | None = None, request_s: float = LONG_S, governor: Governor | None = None
     ) -> SentinelHub:
         base = endpoint or downloads["ignored"].url
         settings = Settings(_env_file=None, LANDPATCH_CDSE_TOKEN_URL=base + TOKEN_PATH, **ACCOUNT)
@@ -176,7 +177,7 @@ def _client(server: S3Server, endpoint: str, retries: int, request_s: float):
 def open_eodata(eo: Faulty, redis_client):
     """Makes clients of the EO data store, through the proxy or of another endpoint."""
 
-    def make(endpoint: str = eo.proxy.url, request_s: float = 20) -> EOData:
+    def make(endpoint: str = eo.proxy.url, request_s: float = LONG_S) -> EOData:
         return EOData(_client(eo.server, endpoint, 0, request_s), endpoint, _governor(redis_client))
 
     return make
@@ -193,7 +194,7 @@ def destination(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
 def open_store(destination: Faulty):
     """Makes clients of the destination, through the proxy or of another endpoint."""
 
-    def make(endpoint: str = destination.proxy.url, request_s: float = 20) -> S3Store:
+    def make(endpoint: str = destination.proxy.url, request_s: float = LONG_S) -> S3Store:
         server = destination.server
         return S3Store(_client(server, endpoint, 1, request_s), server.bucket, endpoint)
 
@@ -208,5 +209,5 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     for scene in [scene for scene in plan_scenes(tile, 2021) if scene.online][:2]:
         write_entry(root, Entry(describe_product(scene, 10.0, 10**9, b"manifest"), frozenset()))
     serve = [sys.executable, "-m", "services.sandbox", "serve", "--port", str(port), "--root", str(root)]
-    with running(serve, port, dict(os.environ)), proxying(f"http://127.0.0.1:{port}") as proxy:
+    with listening(serve, port), proxying(f"http://127.0.0.1:{port}") as proxy:
         yield proxy

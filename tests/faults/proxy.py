@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from services.sandbox.gate import HOP_BY_HOP
 from tests.http_server import Request, Server, serving
+from tests.waiting import LONG_S
 
 DRIP_S = 0.1
 """Between two bytes of an answer that drips; no client may wait for its end."""
@@ -146,7 +147,7 @@ def proxying(upstream: str) -> Iterator[Proxy]:
 def _ask(request: Request, upstream: str) -> Answer:
     """The real answer; the proxy reads the whole request first, so that no client is stopped in it."""
     body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
-    connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=LONG_S)
     connection.putrequest(request.command, request.path, skip_host=True, skip_accept_encoding=True)
     for name, value in request.headers.items():
         if name.lower() not in HOP_BY_HOP:

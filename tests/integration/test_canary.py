@@ -18,7 +18,7 @@ from landpatch.records import pack, unpack
 from landpatch.settings import Settings
 from tests.integration.conftest import Stack, stack_command
 from tests.integration.test_stack import broker_of, marked
-from tests.waiting import wait_until
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -97,7 +97,7 @@ def dump_flower(stack: Stack) -> dict[str, bytes]:
     ]  # fmt: skip
     pages = {}
     for path in paths:
-        answer = requests.get(base + path, auth=login, timeout=30)
+        answer = requests.get(base + path, auth=login, timeout=LONG_S)
         assert answer.ok, path
         pages[f"flower {path}"] = answer.content
     return pages
@@ -108,7 +108,7 @@ def dump_metrics(stack: Stack) -> dict[str, bytes]:
     services = ("dispatcher", "image_worker", "label_worker", "indexer", "reconciler", "metrics")
     ports = {service: stack.access[f"{service}_port"] for service in services}
     pages = {
-        f"metrics of {service}": requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).content
+        f"metrics of {service}": requests.get(f"http://127.0.0.1:{port}/metrics", timeout=LONG_S).content
         for service, port in ports.items()
     }
     assert all(b"landpatch_build_info" in page for page in pages.values())
@@ -223,9 +223,9 @@ def test_flower_tells_nothing_without_the_password(stack):
     base = f"http://127.0.0.1:{stack.access['flower_port']}"
     for path in ("/", "/workers", "/broker", "/api/workers", "/api/tasks"):
         for login in (None, ("landpatch", "wrong-password")):
-            answer = requests.get(base + path, auth=login, timeout=30, allow_redirects=False)
+            answer = requests.get(base + path, auth=login, timeout=LONG_S, allow_redirects=False)
             assert answer.status_code == 401, path
-    assert requests.post(f"{base}/api/worker/shutdown/index@landpatch", timeout=30).status_code == 401
+    assert requests.post(f"{base}/api/worker/shutdown/index@landpatch", timeout=LONG_S).status_code == 401
 
 
 def test_redis_tells_nothing_without_the_password(stack):

@@ -12,7 +12,7 @@ from tests.integration.conftest import Built, Stack
 from tests.integration.fleet import fleet
 
 # Four builds of a region, on whatever machine.
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")

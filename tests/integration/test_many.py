@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.boundaries import write_boundaries
-from tests.integration.conftest import Stack, stack_command
+from tests.integration.conftest import stack_running
 from tests.sandbox_products import take_products
 
 pytestmark = pytest.mark.stack
@@ -19,14 +19,9 @@ def many(tmp_path_factory, data):
     boundaries = state / "boundaries.geojson"
     write_boundaries(data / "boundaries.geojson", boundaries, 3)
     take_products("FR101", state / "sandbox")
-    started = stack_command(state, "up", LANDPATCH_NUTS_URL=str(boundaries))
-    try:
-        assert started.returncode == 0, started.stderr
-        stack = Stack(state)
+    with stack_running(state, LANDPATCH_NUTS_URL=str(boundaries)) as stack:
         # With every setting spelled out the sandbox is not asked for products of regions it does not know.
         yield stack, stack.settings() | {"LANDPATCH_NUTS_URL": str(boundaries)}
-    finally:
-        stack_command(state, "down")
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from landpatch.settings import Settings
 from services.health.__main__ import check_heartbeat
 from services.stack.ports import free_port
 from tests.environment import ROOT, clean_environment
-from tests.integration.processes import probe, running
-from tests.waiting import wait_until
+from tests.processes import probe, running
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -36,9 +36,9 @@ def test_a_worker_that_answers_but_takes_nothing_is_found_out(environment):
         beat = read_heartbeat(path)
         assert beat is not None
         assert (beat.queues, beat.hands, beat.in_hand) == (("index",), 1, 0)
-        app.control.cancel_consumer("index", destination=["probed@test"], reply=True, timeout=10)
+        app.control.cancel_consumer("index", destination=["probed@test"], reply=True, timeout=LONG_S)
         app.send_task("nobody.knows_it", queue="index")
-        assert app.control.ping(destination=["probed@test"], timeout=10, limit=1), "it answers"
+        assert app.control.ping(destination=["probed@test"], timeout=LONG_S, limit=1), "it answers"
         wait_until(lambda: "taken none of 1" in check_heartbeat(settings, beat.taken_at + IDLE_S + 1))
         assert "noted nothing for" in check_heartbeat(settings, time.monotonic() + SILENT_S + 60)
 
@@ -84,7 +84,7 @@ def test_the_autoscaler_asks_for_metrics_that_there_are(environment):
     with running(command, EO_S3_ACCESS_KEY_ID="someone", **environment):
         url = f"http://127.0.0.1:{port}/metrics"
         wait_until(lambda: probe(url).returncode == 0)
-        exported = requests.get(url, timeout=10).text
+        exported = requests.get(url, timeout=LONG_S).text
     folder = ROOT / "k8s" / "components" / "autoscaling"
     asked = {
         trigger["metadata"]["valueLocation"]
@@ -108,7 +108,7 @@ def test_a_sandbox_is_asked_from_elsewhere(tmp_path):
             env=clean_environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LONG_S,
             check=False,
         )
 

@@ -13,7 +13,7 @@ from tests.integration.fleet import fleet
 from tests.unit.labels.rasters import centres, look_up, write_raster
 
 # A build of a region, on whatever machine.
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 PLACE = from_origin(2.0, 49.0, 1 / 9000, 1 / 9000)
 """Upper left of a raster over Paris."""

@@ -14,6 +14,7 @@ import yaml
 from shapely.geometry import Point, shape
 
 from landpatch.grid import lay_grid
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -58,7 +59,7 @@ def test_a_point_is_found_and_its_pair_is_read_as_the_tutorial_does(paris):
         colours = image.read([4, 3, 2])
         assert image.bounds.left <= NOTRE_DAME.x < image.bounds.right
     assert colours.shape == (3, 250, 250)
-    answer = requests.get(url.replace("/images/", "/labels/").replace(".tif", ".npy"), timeout=10)
+    answer = requests.get(url.replace("/images/", "/labels/").replace(".tif", ".npy"), timeout=LONG_S)
     label = np.load(io.BytesIO(answer.content))
     assert label.shape == (250, 250)
     assert label.dtype == np.uint8
@@ -94,7 +95,7 @@ def test_labels_hold_classes_of_the_contract_and_belong_to_the_image(paris):
     water_ndwi, land_ndwi = [], []
     for filename in index.filename:
         url = folder(paris) + filename
-        answer = requests.get(url.replace("/images/", "/labels/").replace(".tif", ".npy"), timeout=10)
+        answer = requests.get(url.replace("/images/", "/labels/").replace(".tif", ".npy"), timeout=LONG_S)
         label = np.load(io.BytesIO(answer.content))
         assert label.max() <= 11
         with rasterio.open(url) as image:
@@ -114,7 +115,7 @@ def test_the_normalisation_file_agrees_with_the_pixels(paris):
         with rasterio.open(folder(paris) + filename) as image:
             stack_of.append(image.read().reshape(14, -1))
     pixels = np.concatenate(stack_of, axis=1)
-    metrics = yaml.safe_load(requests.get(folder(paris) + "metrics-normalization.yaml", timeout=10).text)
+    metrics = yaml.safe_load(requests.get(folder(paris) + "metrics-normalization.yaml", timeout=LONG_S).text)
     assert np.allclose(metrics["mean"], pixels.mean(axis=1))
     assert np.allclose(metrics["std"], pixels.std(axis=1))
 

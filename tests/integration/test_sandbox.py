@@ -1,12 +1,8 @@
 """The sandbox over its real protocols: HTTP, and S3 by `rclone serve`."""
 
 import http.client
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +18,8 @@ from services.sandbox.landscape import class_window
 from services.sandbox.products import is_made, make_product
 from services.sandbox.scenes import load_tiles, plan_scenes
 from services.stack.ports import free_ports
+from tests.processes import listening
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -41,22 +39,6 @@ class Sandbox:
     s3_url: str
 
 
-@contextmanager
-def _run(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, cwd=PROJECT)
-    try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, f"{command[:4]} has ended"
-            time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     root = tmp_path_factory.mktemp("sandbox")
@@ -66,7 +48,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     serve = [sys.executable, "-m", "services.sandbox", "serve", "--port", str(port), "--root", str(root)]
     rclone = str(Path(sys.executable).with_name("rclone"))
     store = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{s3_port}", "--auth-key", "key,secret", str(root)]
-    with _run(serve, port), _run(store, s3_port):
+    with listening(serve, port), listening(store, s3_port):
         yield Sandbox(root, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{s3_port}")
 
 
@@ -90,7 +72,7 @@ def _files(client, folder):
 
 def test_a_product_in_the_catalogue_can_be_read_from_the_store(sandbox, bucket):
     query = {"$filter": f"Name eq '{ONLINE.name}'", "$expand": "Attributes"}
-    [product] = requests.get(f"{sandbox.url}/odata/v1/Products", query, timeout=30).json()["value"]
+    [product] = requests.get(f"{sandbox.url}/odata/v1/Products", query, timeout=LONG_S).json()["value"]
     folder = product["S3Path"].removeprefix("/eodata/")
     files = _files(bucket, folder)
     assert sum(files.values()) == product["ContentLength"]
@@ -115,7 +97,7 @@ def test_a_product_in_the_catalogue_can_be_read_from_the_store(sandbox, bucket):
 
 def test_a_product_that_is_offline_is_listed_without_files(sandbox, bucket):
     query = {"$filter": "Online eq false"}
-    [product] = requests.get(f"{sandbox.url}/odata/v1/Products", query, timeout=30).json()["value"]
+    [product] = requests.get(f"{sandbox.url}/odata/v1/Products", query, timeout=LONG_S).json()["value"]
     assert product["Name"] == OFFLINE.name
     assert not _files(bucket, product["S3Path"].removeprefix("/eodata/"))
 
@@ -145,42 +127,42 @@ def test_the_image_server_sends_the_land_cover(sandbox):
         "size": "250,250", "format": "tiff", "pixelType": "U8", "interpolation": "RSP_NearestNeighbor",
     }  # fmt: skip
     url = f"{sandbox.url}/{SERVICE.format(2021)}/exportImage"
-    answers = [requests.get(url, form, timeout=30), requests.post(url, form, timeout=30)]
+    answers = [requests.get(url, form, timeout=LONG_S), requests.post(url, form, timeout=LONG_S)]
     for reply in answers:
         with MemoryFile(reply.content) as memory, memory.open() as raster:
             assert raster.bounds == (3755000, 2885000, 3757500, 2887500)
             np.testing.assert_array_equal(raster.read(1), class_window(3755000, 2885000, 250, 250))
-    mixed = requests.get(url, form | {"interpolation": "", "size": "200,200"}, timeout=30)
+    mixed = requests.get(url, form | {"interpolation": "", "size": "200,200"}, timeout=LONG_S)
     with MemoryFile(mixed.content) as memory, memory.open() as raster:
         assert raster.shape == (200, 200)
 
 
 def test_the_image_server_fails_as_the_real_one_does(sandbox):
     url = f"{sandbox.url}/{SERVICE.format(2021)}"
-    assert requests.get(url, {"f": "json"}, timeout=30).json()["maxImageHeight"] == 4100
-    reply = requests.get(f"{url}/exportImage", {"bbox": "0,0,10,10", "size": "16000,10"}, timeout=30)
+    assert requests.get(url, {"f": "json"}, timeout=LONG_S).json()["maxImageHeight"] == 4100
+    reply = requests.get(f"{url}/exportImage", {"bbox": "0,0,10,10", "size": "16000,10"}, timeout=LONG_S)
     assert (reply.status_code, reply.headers["Content-Type"]) == (200, "image/tiff")
     assert len(reply.content) == 156
     assert reply.json()["error"]["details"] == ["The requested image exceeds the size limit."]
-    unknown = requests.get(f"{sandbox.url}/{SERVICE.format(2019)}", {"f": "json"}, timeout=30)
+    unknown = requests.get(f"{sandbox.url}/{SERVICE.format(2019)}", {"f": "json"}, timeout=LONG_S)
     assert unknown.json()["error"]["code"] == 404
 
 
 def test_boundaries_and_addresses_are_served(sandbox):
     name = "gisco/NUTS_RG_01M_2021_3035_LEVL_3.geojson"
-    features = requests.get(f"{sandbox.url}/{name}", timeout=30).json()["features"]
+    features = requests.get(f"{sandbox.url}/{name}", timeout=LONG_S).json()["features"]
     assert len(features) == 1514
     query = {"q": "5, rue Alphonse Weicker Luxembourg", "format": "json", "limit": "1"}
-    [place] = requests.get(f"{sandbox.url}/nominatim/search", query, timeout=30).json()
+    [place] = requests.get(f"{sandbox.url}/nominatim/search", query, timeout=LONG_S).json()
     assert (place["lat"], place["lon"]) == ("49.6335945", "6.1695145")
-    assert requests.get(f"{sandbox.url}/nominatim/search", {"q": "Atlantis"}, timeout=30).json() == []
-    connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"), timeout=30)
+    assert requests.get(f"{sandbox.url}/nominatim/search", {"q": "Atlantis"}, timeout=LONG_S).json() == []
+    connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"), timeout=LONG_S)
     connection.request("GET", "/nominatim/search?q=Paris")
     assert connection.getresponse().status == 403
 
 
 def test_a_region_that_does_not_exist_is_not_prepared(sandbox):
     url = f"{sandbox.url}/sandbox/prepare"
-    assert requests.post(url, params={"nuts": "XX999", "year": "2021"}, timeout=30).status_code == 422
-    state = requests.get(url, params={"nuts": "FR101", "year": "2021"}, timeout=30).json()
+    assert requests.post(url, params={"nuts": "XX999", "year": "2021"}, timeout=LONG_S).status_code == 422
+    state = requests.get(url, params={"nuts": "FR101", "year": "2021"}, timeout=LONG_S).json()
     assert state == {"state": "absent", "done": 0, "total": 0, "message": ""}

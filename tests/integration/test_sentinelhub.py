@@ -10,7 +10,7 @@ import rasterio
 from tests.integration.fleet import fleet
 
 # A build of a region, on whatever machine.
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 USUAL = {"LANDPATCH_VALID_SHARE": "0.995", "LANDPATCH_CLEAR_SHARE": "0.95", "LANDPATCH_MAX_PRODUCTS": "6"}
 

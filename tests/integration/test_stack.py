@@ -13,8 +13,8 @@ import redis
 from landpatch.celery import make_app
 from landpatch.settings import Settings
 from landpatch.storage import open_store
-from tests.integration.conftest import Stack, stack_command
-from tests.waiting import wait_until
+from tests.integration.conftest import Stack, stack_command, start_stack
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -58,9 +58,7 @@ def second_state(tmp_path_factory):
 @pytest.fixture
 def second(second_state: Path) -> Stack:
     """A stack of its own, running, whatever has been done to it before."""
-    started = stack_command(second_state, "up")
-    assert started.returncode == 0, started.stderr
-    return Stack(second_state)
+    return start_stack(second_state)
 
 
 def test_no_secret_stands_on_a_command_line_or_in_a_file_that_others_can_read(stack):
@@ -80,7 +78,7 @@ def test_no_secret_stands_on_a_command_line_or_in_a_file_that_others_can_read(st
 
 def test_every_worker_answers_once_the_stack_is_up(stack):
     app = make_app("test", Settings.model_validate(stack.settings()))
-    answers = app.control.ping(timeout=5, limit=4)
+    answers = app.control.ping(timeout=LONG_S, limit=4)
     assert {node for answer in answers for node in answer} == {
         "dispatch@landpatch", "images@landpatch", "labels@landpatch", "index@landpatch",
     }  # fmt: skip
@@ -140,8 +138,7 @@ def test_status_shows_every_part_and_no_secret(stack):
 def test_up_starts_a_part_that_has_died_and_leaves_the_others_alone(second):
     untouched, killed = pid_of(second.state, "redis"), pid_of(second.state, "label_worker")
     os.kill(killed, signal.SIGKILL)
-    started = stack_command(second.state, "up")
-    assert started.returncode == 0, started.stderr
+    start_stack(second.state)
     assert pid_of(second.state, "redis") == untouched
     assert pid_of(second.state, "label_worker") != killed
 
@@ -157,8 +154,7 @@ def test_a_stack_whose_manager_was_killed_starts_again_and_loses_no_message(seco
     os.kill(int((second.state / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
     os.kill(pid_of(second.state, "redis"), signal.SIGKILL)
 
-    started = stack_command(second.state, "up")
-    assert started.returncode == 0, started.stderr
+    start_stack(second.state)
     wait_until(lambda: not second.redis.hexists("unacked", "tag"))
 
 
@@ -170,8 +166,7 @@ def test_a_second_stack_lives_beside_the_first_and_leaves_nothing_even_when_its_
     ports = {value for name, value in second.access.items() if name.endswith("_port")}
     assert ports.isdisjoint(stack.access.values())
 
-    again = stack_command(second.state, "up")
-    assert again.returncode == 0
+    start_stack(second.state)
     assert pids <= {process.pid for process in marked(second.state)}
 
     os.kill(int((second.state / "run" / "supervisord.pid").read_text()), signal.SIGKILL)

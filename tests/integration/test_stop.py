@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import redis
 import yaml
@@ -12,8 +11,8 @@ from landpatch.broker import count_waiting, in_hand
 from landpatch.celery import make_app
 from landpatch.settings import Settings
 from tests.environment import ROOT
-from tests.integration.processes import running
-from tests.waiting import wait_until
+from tests.processes import running
+from tests.waiting import LONG_S, wait_until
 
 
 def test_a_task_that_has_begun_is_ended_and_the_next_one_is_left(environment, tmp_path):
@@ -30,14 +29,12 @@ def test_a_task_that_has_begun_is_ended_and_the_next_one_is_left(environment, tm
         [sys.executable, "-m", "celery", *words], SLOW_FOLDER=str(tmp_path), **environment
     ) as worker:
         wait_until((tmp_path / "first.begun").exists)
-        told = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         try:
-            code = worker.wait(timeout=60)
+            code = worker.wait(timeout=LONG_S)
         except subprocess.TimeoutExpired:
             code = None
-        assert code == 0
-        assert time.monotonic() - told < 40, "it does not wait for the limit of a task"
+        assert code == 0, "it does not wait for the limit of a task, which is an hour"
     assert (tmp_path / "first.ended").exists()
     assert not (tmp_path / "second.begun").exists()
     assert count_waiting(client, ["images"]) == {"images": 1}

@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from services.stack.ports import free_port
 from tests.environment import ROOT, clean_environment
-from tests.integration.processes import probe, running
-from tests.waiting import wait_until
+from tests.processes import probe, running
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -87,7 +87,7 @@ def test_the_store_does_not_start_without_credentials(tmp_path, secret):
         env=clean_environment(AWS_ACCESS_KEY_ID="someone", AWS_SECRET_ACCESS_KEY=secret),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONG_S,
         check=False,
     )
     assert refused.returncode == 2

@@ -13,8 +13,9 @@ from landpatch.ledger import open_ledger
 from landpatch.settings import Settings
 from landpatch.telemetry import derive_ids
 from tests.collector import Told, collecting
-from tests.integration.conftest import Stack, stack_command
+from tests.integration.conftest import Stack, stack_running
 from tests.sandbox_products import take_products
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -38,7 +39,7 @@ class Watched:
 def scrape(stack: Stack) -> dict[tuple[str, ...], float]:
     found = {}
     for service in (*WORKERS, "metrics"):
-        page = requests.get(f"http://127.0.0.1:{stack.access[f'{service}_port']}/metrics", timeout=10)
+        page = requests.get(f"http://127.0.0.1:{stack.access[f'{service}_port']}/metrics", timeout=LONG_S)
         assert page.ok, service
         for family in text_string_to_metric_families(page.text):
             for sample in family.samples:
@@ -56,16 +57,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url,
         }
-        started = stack_command(state, "up", **given)
-        try:
-            assert started.returncode == 0, started.stderr
-            stack = Stack(state)
+        with stack_running(state, **given) as stack:
             ran = stack.landpatch("region", "FR101", "--json", **given)
             assert ran.returncode == 0, ran.stderr
             metrics = scrape(stack)
             run = open_ledger(Settings.model_validate(stack.settings())).facts(REGION)["run"]
-        finally:
-            stack_command(state, "down", **given)
         # What is left to tell is told when the workers end.
         lines = {name: (state / "logs" / f"{name}.log").read_text().splitlines() for name in WORKERS}
         result = json.loads(ran.stdout.splitlines()[-1])

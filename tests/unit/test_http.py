@@ -166,4 +166,4 @@ def test_a_service_that_names_a_pause_is_given_it():
 
     with serving(answer) as server:
         assert fetch(make_session(), server.url, None, WHAT, 1000) == b"well"
-    assert 1 <= arrivals[1] - arrivals[0] < 10
+    assert arrivals[1] - arrivals[0] >= 1

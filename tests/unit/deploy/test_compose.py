@@ -30,6 +30,7 @@ from tests.unit.deploy.known import (
     check_variables,
     defaults,
 )
+from tests.waiting import LONG_S
 
 COMPOSE = ROOT / "docker-compose.yml"
 SCHEMA = ROOT / "tests" / "data" / "schemas" / "compose-spec.json"
@@ -85,7 +86,7 @@ class Checkout:
             | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LONG_S,
             check=False,
         )
 

@@ -37,6 +37,7 @@ from tests.unit.deploy.cluster import (
 )
 from tests.unit.deploy.known import SECRETS, SETTINGS, defaults
 from tests.unit.deploy.kustomize import Object, apply_component, build, identity, read_objects
+from tests.waiting import LONG_S
 
 K8S = ROOT / "k8s"
 OVERLAYS = ("sandbox", "production")
@@ -296,7 +297,9 @@ def test_kubectl_makes_the_same_of_an_overlay(name):
     if not (tool := shutil.which("kubectl")):
         pytest.skip("needs kubectl")
     folder = K8S / "overlays" / name
-    made = subprocess.run([tool, "kustomize", folder], capture_output=True, text=True, check=True, timeout=60)
+    made = subprocess.run(
+        [tool, "kustomize", folder], capture_output=True, text=True, check=True, timeout=LONG_S
+    )
     theirs = sorted(yaml.safe_load_all(made.stdout), key=identity)
     assert theirs == sorted(build(folder), key=identity)
 

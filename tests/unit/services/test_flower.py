@@ -9,6 +9,7 @@ import pytest
 from landpatch.errors import ConfigurationError
 from services.flower.__main__ import check_access, make_command
 from tests.environment import ROOT
+from tests.waiting import LONG_S
 
 PASSWORD = "twelve-or-more"
 
@@ -59,7 +60,7 @@ def test_the_process_ends_before_it_listens():
         env={name: value for name, value in os.environ.items() if not name.startswith("FLOWER_")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONG_S,
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (2, "")

@@ -8,7 +8,7 @@ import pytest
 
 from landpatch.errors import TransientError
 from services.image_worker.loader import Chunk, ChunkedFile, Loader, Room
-from tests.waiting import wait_until
+from tests.waiting import LONG_S, wait_until
 
 FILE = bytes(range(256)) * 40
 
@@ -119,7 +119,7 @@ def test_many_readers_at_once_get_their_bytes_in_little_room():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=LONG_S)
             assert not thread.is_alive()
     assert not faults
     assert set(source.reads.values()) == {1}
