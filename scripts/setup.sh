@@ -52,7 +52,7 @@ fi
 
 with_uv() {
   { [ -x "$venv/bin/python" ] || "$uv" venv --quiet --python "$python" "$venv"; } &&
-    VIRTUAL_ENV=$PWD/$venv "$uv" pip sync --quiet --require-hashes requirements.lock &&
+    VIRTUAL_ENV=$PWD/$venv "$uv" pip sync --quiet --compile-bytecode --require-hashes requirements.lock &&
     VIRTUAL_ENV=$PWD/$venv "$uv" pip install --quiet --no-deps --no-build-isolation --editable .
 }
 
@@ -71,5 +71,8 @@ with_pip() {
 if [ -z "$uv" ] || ! with_uv; then
   with_pip
 fi
+# pip compiles what it installs, uv is told to; this is the rest. Where Python is forbidden to keep what it compiles
+# (PYTHONDONTWRITEBYTECODE) each of a dozen processes would compile thousands of modules at every start.
+"$venv/bin/python" -m compileall -q shared services
 # Last: what is not finished is made again.
 echo "$PWD" >"$venv/.ready"
