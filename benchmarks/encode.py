@@ -9,7 +9,7 @@ from rasterio.io import MemoryFile
 from landpatch.codec import _profile, encode_image
 from landpatch.composite import Observation, compose_best
 from landpatch.gdal import gdal_env
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 
 REPEATS = 15
 

@@ -22,8 +22,8 @@ from landpatch.forecast import (
     TILE_CPU_S,
     count_tiles,
 )
-from landpatch.grid import parse_patch
 from landpatch.messages import CutScene, FetchLabels, SettlePatches, TaskMessage
+from landpatch.patch import parse_patch
 from landpatch.quota import Governor, open_governor
 from landpatch.settings import load_settings
 from services.image_worker.turn import Turn

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.eodata import NATIVE_SIZE_M, SCENE_CLASS
 from services.sandbox.jp2 import GRIDS, BandGrid, write_jp2

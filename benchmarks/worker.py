@@ -10,10 +10,10 @@ from typing import Any
 from benchmarks.products import METADATA, ROOT, patches_of_tile, product_name, product_path
 from landpatch.codec import encode_image
 from landpatch.composite import compose_best
-from landpatch.grid import Patch
 from landpatch.ledger import open_ledger
 from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
 from landpatch.metadata import parse_radiometry
+from landpatch.patch import Patch
 from landpatch.settings import load_settings
 from landpatch.storage import open_store
 from services.image_worker.bands import Pixels

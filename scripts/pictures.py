@@ -21,8 +21,8 @@ from rasterio.windows import from_bounds
 
 from landpatch.alignment import MAX_SHIFT, compare_edges
 from landpatch.composite import Observation, compose_best, compose_median
-from landpatch.grid import Patch, parse_patch
 from landpatch.metadata import parse_radiometry
+from landpatch.patch import Patch, parse_patch
 from landpatch.radiometry import CLEAR, UNSEEN
 from landpatch.sources.eodata import resolve_files
 from landpatch.warp import NativeGrid, Warp, project_patch

@@ -42,7 +42,9 @@ def _helps(
     yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
         for each in command.list_commands(context):
-            yield from _helps(command.commands[each], each, context)
+            one = command.get_command(context, each)
+            if one:
+                yield from _helps(one, each, context)
 
 
 def main() -> None:

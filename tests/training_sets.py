@@ -9,10 +9,10 @@ import rasterio
 from rasterio.transform import from_origin
 
 from landpatch.codec import encode_image, encode_label
-from landpatch.grid import parse_patch
 from landpatch.index import PatchRow, build_filename2bbox, build_normalization, build_patches
 from landpatch.inventory import describe_image, describe_label
 from landpatch.layout import RegionLayout
+from landpatch.patch import parse_patch
 
 PARIS = [
     f"{3755000 + 2500 * col}_{2887500 + 2500 * row}_0_{col + 9 * row}" for row in (0, 1) for col in (0, 1)

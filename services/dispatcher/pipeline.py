@@ -21,7 +21,7 @@ from landpatch.coverage import (
     plan_first_round,
     plan_next_round,
 )
-from landpatch.grid import Patch, lay_grid
+from landpatch.grid import lay_grid
 from landpatch.index import read_patches
 from landpatch.inventory import take_inventory
 from landpatch.layout import RegionLayout
@@ -37,6 +37,7 @@ from landpatch.messages import (
     SceneRef,
     SettlePatches,
 )
+from landpatch.patch import Patch
 from landpatch.records import Outcome
 from landpatch.settings import Settings
 from landpatch.sources.catalogue import open_catalogue

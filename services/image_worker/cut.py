@@ -13,7 +13,7 @@ import structlog
 from numpy.typing import NDArray
 
 from landpatch.composite import Observation
-from landpatch.grid import PATCH_SIZE_PX, Patch
+from landpatch.patch import PATCH_SIZE_PX, Patch
 from landpatch.radiometry import (
     CLEAR,
     OBSCURED,

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from landpatch.composite import Observation
-from landpatch.grid import Patch
 from landpatch.messages import SceneRef
+from landpatch.patch import Patch
 from landpatch.settings import Settings
 from landpatch.sources.account import Traffic
 from landpatch.sources.imagery import open_product_source

@@ -10,10 +10,10 @@ import structlog
 from landpatch.celery import finish
 from landpatch.codec import check_image, decode_observation, encode_image, encode_observation
 from landpatch.composite import Composite, Observation, compose, compose_best
-from landpatch.grid import Patch, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
 from landpatch.messages import CutScene, ImageMessage, PatchWork, SceneRef, SettlePatches
+from landpatch.patch import Patch, parse_patch
 from landpatch.records import Outcome, State, Work
 from landpatch.settings import Settings
 from landpatch.stages import stage

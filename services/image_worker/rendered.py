@@ -10,8 +10,8 @@ import numpy as np
 
 from landpatch.blocks import bound_block, lay_rectangles
 from landpatch.composite import Observation
-from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.messages import SceneRef
+from landpatch.patch import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.processing_units import MAX_SIDE, count_units
 from landpatch.radiometry import (
     CLEAR,

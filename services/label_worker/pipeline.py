@@ -9,10 +9,10 @@ from landpatch.blocks import bound_block, halve_block
 from landpatch.celery import finish
 from landpatch.codec import encode_label
 from landpatch.errors import OverloadedError, PermanentError, TooLargeError
-from landpatch.grid import PIXEL_SIZE_M, Patch, parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels
+from landpatch.patch import PIXEL_SIZE_M, Patch, parse_patch
 from landpatch.records import Outcome, Work
 from landpatch.settings import Settings
 from landpatch.sources.clcplus import MAX_SIDE

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from landpatch.quota import Quota
 from services.sandbox.catalogue import read_products
-from services.sandbox.download import Download, Parts
+from services.sandbox.download import Download
 from services.sandbox.gate import Gate
 from services.sandbox.geocoder import find_places
 from services.sandbox.identity import Identity, TokenError
@@ -28,6 +28,7 @@ from services.sandbox.imageserver import (
 )
 from services.sandbox.landscape import NUTS_FILE
 from services.sandbox.odata import BadQueryError, answer, parse_query
+from services.sandbox.options import Parts
 from services.sandbox.prepare import check_request, read_progress, start_preparing
 from services.sandbox.sentinelhub import Meter, SentinelHub
 

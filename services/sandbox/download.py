@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,9 +17,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from services.sandbox.catalogue import find_product
 from services.sandbox.gate import Gate
 from services.sandbox.identity import Identity
+from services.sandbox.options import Parts
 
-Parts = Literal["ignored", "refused", "given"]
-"""What becomes of a request for a part: the whole archive, an error, the part."""
 _PIECE_BYTES = 131_072
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, Patch
+from landpatch.patch import PATCH_SIZE_M, PATCH_SIZE_PX, Patch
 
 GAP_CELLS = 8
 """So many columns without a patch begin a new block: further away, what nobody needs costs more than a

@@ -10,10 +10,10 @@ from typing import Any
 from landpatch.celery import send_claimed
 from landpatch.composite import Method
 from landpatch.errors import InfrastructureError, RequestError, TransientError
-from landpatch.grid import Cover
 from landpatch.layout import parse_nuts, probe_key
 from landpatch.ledger import Ledger, open_ledger
 from landpatch.messages import RegionRequest
+from landpatch.patch import Cover
 from landpatch.records import Progress
 from landpatch.settings import Settings
 from landpatch.sources.catalogue import open_catalogue

@@ -22,9 +22,9 @@ from kombu.exceptions import OperationalError
 from landpatch.broker import PRIORITIES, SENT_AT
 from landpatch.connection import NO_REDIS, read_tls
 from landpatch.counters import TALLY, Count
+from landpatch.drivers import restrict_drivers
 from landpatch.errors import ConfigurationError, InfrastructureError
 from landpatch.exporter import serve_metrics, stop_serving
-from landpatch.gdal import restrict_drivers
 from landpatch.heartbeat import keep_heartbeat
 from landpatch.ledger import KINDS, Kind, Ledger, Overdue
 from landpatch.log import configure_logging, logs_json

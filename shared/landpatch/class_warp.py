@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landpatch.grid import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
+from landpatch.patch import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.warp import NativeGrid, Window, project_patch, project_pixels
 
 Resampling = Literal["nearest", "majority"]

@@ -23,8 +23,8 @@ from landpatch import __version__
 from landpatch.composite import Observation
 from landpatch.errors import PermanentError
 from landpatch.gdal import MAX_BLOCK_PIXELS, gdal_env
-from landpatch.grid import CRS as GRID_CRS
-from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
+from landpatch.patch import CRS as GRID_CRS
+from landpatch.patch import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.radiometry import BANDS, CLEAR, REFLECTANCE_BANDS
 
 LABEL_CLASSES = tuple(range(12))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from landpatch.grid import PATCH_SIZE_M, Patch, from_lonlat, patch_boxes
+from landpatch.grid import from_lonlat, patch_boxes
+from landpatch.patch import PATCH_SIZE_M, Patch
 
 _WHOLE = 0.9999
 """A footprint that covers more than this share of a patch covers all of it (its corners are rounded)."""

@@ -11,9 +11,9 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from landpatch import picture
 from landpatch.errors import ConfigurationError
-from landpatch.grid import PATCH_SIZE_M, Patch, parse_patch
 from landpatch.index import PatchRow
 from landpatch.legend import LAND_COVER, NDVI_SCALE, NDWI_SCALE, STATE_COLOURS
+from landpatch.patch import PATCH_SIZE_M, Patch, parse_patch
 from landpatch.radiometry import BANDS
 from landpatch.stored import Pair, StoredRegion
 from landpatch.tally import Histograms, describe_share

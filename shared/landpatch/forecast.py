@@ -12,7 +12,7 @@ from zlib import crc32
 
 from landpatch.blocks import lay_rectangles
 from landpatch.coverage import Coverage, Scene, plan_first_round, plan_next_round
-from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, Patch, parse_patch
+from landpatch.patch import PATCH_SIZE_M, PATCH_SIZE_PX, Patch, parse_patch
 from landpatch.processing_units import MAX_SIDE, count_units
 from landpatch.quota import PROCESSING, Quota
 from landpatch.transfer import CHUNK_BYTES, HEAD_REQUESTS

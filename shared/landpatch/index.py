@@ -15,9 +15,10 @@ from pyproj import CRS
 
 from landpatch.codec import LABEL_CLASSES
 from landpatch.errors import PermanentError
-from landpatch.grid import CRS as GRID_CRS
-from landpatch.grid import PATCH_SIZE_M, Patch, parse_patch, patch_boxes
+from landpatch.grid import patch_boxes
 from landpatch.layout import patch_of_filename
+from landpatch.patch import CRS as GRID_CRS
+from landpatch.patch import PATCH_SIZE_M, Patch, parse_patch
 from landpatch.radiometry import BANDS
 from landpatch.sources.labels import CLCPLUS
 

@@ -10,9 +10,9 @@ import structlog
 
 from landpatch.codec import decode_image, decode_label, sha256
 from landpatch.errors import PermanentError
-from landpatch.grid import parse_patch
 from landpatch.index import ImageFacts, LabelFacts, PatchRow, read_patches
 from landpatch.layout import RegionLayout, patch_of_key
+from landpatch.patch import parse_patch
 from landpatch.storage import Store, StoredObject
 
 READERS = 4

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from landpatch.errors import RequestError
-from landpatch.grid import parse_patch
+from landpatch.patch import parse_patch
 
 NUTS3_PATTERN = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
 PUBLISHED_REGION_PATTERN = re.compile(r"[A-Z0-9]{2,16}")

@@ -18,9 +18,10 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from landpatch import __version__
 from landpatch.errors import ConfigurationError
-from landpatch.grid import parse_patch, patch_boxes, to_lonlat
+from landpatch.grid import patch_boxes, to_lonlat
 from landpatch.index import PatchRow
 from landpatch.legend import LAND_COVER, NDVI_SCALE, STATE_COLOURS
+from landpatch.patch import parse_patch
 from landpatch.tiles import MEDIA_TYPE, Tile
 
 _CREDIT = (

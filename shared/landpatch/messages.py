@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from landpatch.composite import Method
-from landpatch.grid import Cover, parse_patch
 from landpatch.layout import NUTS3_PATTERN
+from landpatch.patch import Cover, parse_patch
 
 MAX_PATCHES = 20_000
 MAX_EARLIER = 100

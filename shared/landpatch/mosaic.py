@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from landpatch import mercator
-from landpatch.grid import CRS as GRID_CRS
-from landpatch.grid import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.mercator import TILE_SIZE_PX, Bounds, Frame
+from landpatch.patch import CRS as GRID_CRS
+from landpatch.patch import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.picture import pick_bands
 from landpatch.warp import NativeGrid, Scalar, Warp, project_pixels
 

@@ -12,9 +12,10 @@ from shapely.geometry import Point
 
 from landpatch.embedded import complete_settings
 from landpatch.errors import InfrastructureError, PermanentError, RequestError, TransientError
-from landpatch.grid import PATCH_SIZE_M, Patch, from_lonlat, lay_grid, patch_boxes, to_lonlat
+from landpatch.grid import from_lonlat, lay_grid, patch_boxes, to_lonlat
 from landpatch.index import PatchState, read_states
 from landpatch.layout import RegionLayout
+from landpatch.patch import PATCH_SIZE_M, Patch
 from landpatch.settings import Settings
 from landpatch.sources.gisco import Boundaries, Region, fetch_boundaries, find_regions
 from landpatch.sources.http import make_session

@@ -17,10 +17,11 @@ from landpatch.forecast import (
     price_rendered,
     price_whole,
 )
-from landpatch.grid import Patch, lay_grid
+from landpatch.grid import lay_grid
 from landpatch.inventory import take_inventory
 from landpatch.layout import NUTS3_PATTERN, RegionLayout
 from landpatch.messages import RegionRequest
+from landpatch.patch import Patch
 from landpatch.settings import ImageSource, Settings
 from landpatch.sources.catalogue import open_catalogue
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region

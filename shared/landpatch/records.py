@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
-from landpatch.grid import PATCH_SIZE_M
+from landpatch.patch import PATCH_SIZE_M
 
 State = Literal["complete", "partial", "missing", "failed"]
 _STATES: dict[str, State] = {state[0]: state for state in ("complete", "partial", "missing", "failed")}

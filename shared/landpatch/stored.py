@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from landpatch.codec import Image, decode_image, decode_label
 from landpatch.errors import InfrastructureError, PermanentError, RequestError, TransientError
-from landpatch.grid import Patch, from_lonlat, parse_patch
+from landpatch.grid import from_lonlat
 from landpatch.index import PatchRow, read_patches, read_source
 from landpatch.layout import RegionLayout, parse_nuts, patch_of_key
+from landpatch.patch import Patch, parse_patch
 from landpatch.settings import Settings
 from landpatch.sources.gisco import Boundaries, Bounds, Region, fetch_boundaries, find_regions, pick_region
 from landpatch.sources.http import make_session

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from landpatch.alignment import Agreement, compare_edges
 from landpatch.codec import decode_image, decode_label, sha256
 from landpatch.errors import PermanentError
-from landpatch.grid import parse_patch
 from landpatch.index import PatchRow, build_filename2bbox
 from landpatch.layout import RegionLayout
+from landpatch.patch import parse_patch
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.storage import Store
 from landpatch.stored import read_index

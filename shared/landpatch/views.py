@@ -18,9 +18,9 @@ import numpy as np
 from landpatch import mercator, picture
 from landpatch.embedded import reading_settings
 from landpatch.errors import ConfigurationError, InfrastructureError, RequestError
-from landpatch.grid import PIXEL_SIZE_M, parse_patch
 from landpatch.map_page import GISCO, BaseMap, MapPage
 from landpatch.mosaic import make_mosaic, patch_bounds
+from landpatch.patch import PIXEL_SIZE_M, parse_patch
 from landpatch.progress import follow
 from landpatch.settings import Settings
 from landpatch.stored import Pair, StoredRegion, find_patch, open_region

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from landpatch.grid import CRS, PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
+from landpatch.patch import CRS, PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

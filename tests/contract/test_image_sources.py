@@ -14,7 +14,7 @@ import pytest
 from shapely.geometry import box
 
 from landpatch.errors import ConfigurationError, InfrastructureError, LandpatchError, PermanentError
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 from landpatch.quota import PROCESSING, Governor, Quota
 from landpatch.settings import Settings
 from landpatch.sources.product_files import LoadedFiles, RemoteFiles

@@ -10,9 +10,9 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds, from_origin
 
 from landpatch.errors import OverloadedError
-from landpatch.grid import Patch
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels, RegionRequest
+from landpatch.patch import Patch
 from landpatch.settings import Settings
 from landpatch.sources.label_source import open_label_source
 from landpatch.storage import S3Store, make_s3_client

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import landpatch
-from landpatch.grid import parse_patch, to_lonlat
+from landpatch.grid import to_lonlat
+from landpatch.patch import parse_patch
 from landpatch.picture import encode_png
 from tests.browser import browsing
 from tests.contract.paris import make_settings, store_region

@@ -9,10 +9,10 @@ import pytest
 
 from landpatch.codec import encode_image, encode_label
 from landpatch.errors import PermanentError, RequestError
-from landpatch.grid import parse_patch
 from landpatch.index import PatchRow, build_filename2bbox, build_patches
 from landpatch.inventory import describe_image, describe_label
 from landpatch.layout import RegionLayout
+from landpatch.patch import parse_patch
 from landpatch.storage import S3Store, make_s3_client
 from landpatch.verify import Verdict, verify_region
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import date
 
-from landpatch.grid import Cover, lay_grid
+from landpatch.grid import lay_grid
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels, PatchWork, RegionRequest, SettlePatches
+from landpatch.patch import Cover
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session
 

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 from shapely.geometry import box, mapping
 
-from landpatch.grid import Patch
 from landpatch.messages import SceneRef
+from landpatch.patch import Patch
 from landpatch.quota import Governor, Quota
 from landpatch.settings import Settings
 from landpatch.sources.eodata import EOData

@@ -38,12 +38,13 @@ from landpatch.codec import (
 )
 from landpatch.composite import Observation
 from landpatch.errors import LandpatchError
-from landpatch.grid import PATCH_SIZE_M, lay_grid, parse_patch
+from landpatch.grid import lay_grid
 from landpatch.index import BANDS, read_filename2bbox, read_patches, read_states
 from landpatch.inventory import describe_image
 from landpatch.jp2 import HEAD_BYTES, TileParts, describe_only, isolate_tile, parse_head
 from landpatch.layout import PublishedLayout, RegionLayout, patch_of_key, split_index_folder
 from landpatch.metadata import parse_radiometry
+from landpatch.patch import PATCH_SIZE_M, parse_patch
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.clcplus import fetch_codes, read_limits
 from landpatch.sources.gisco import MAX_BOX_M2, fetch_boundaries, find_regions, pick_region

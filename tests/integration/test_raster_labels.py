@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from rasterio.transform import from_origin
 
-from landpatch.grid import parse_patch
+from landpatch.patch import parse_patch
 from tests.integration.fleet import fleet
 from tests.unit.labels.rasters import centres, look_up, write_raster
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landpatch.blocks import GAP_CELLS, bound_block, halve_block, lay_blocks, lay_rectangles
-from landpatch.grid import Patch, lay_grid
+from landpatch.grid import lay_grid
+from landpatch.patch import Patch
 from landpatch.sources.clcplus import USUAL_LIMITS
 from landpatch.sources.gisco import fetch_boundaries, pick_region
 from landpatch.sources.http import make_session

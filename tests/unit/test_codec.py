@@ -19,7 +19,7 @@ from landpatch.codec import (
 )
 from landpatch.composite import Observation
 from landpatch.errors import PermanentError
-from landpatch.grid import parse_patch
+from landpatch.patch import parse_patch
 from tests.memory import measured
 
 PATCH = parse_patch("3757500_2887500_0_12")

@@ -13,10 +13,11 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from landpatch.codec import decode_class_raster, decode_image
+from landpatch.drivers import DRIVERS
 from landpatch.errors import PermanentError
-from landpatch.gdal import DRIVERS, gdal_env
-from landpatch.grid import parse_patch
+from landpatch.gdal import gdal_env
 from landpatch.jp2 import HEAD_BYTES, SIGNATURE
+from landpatch.patch import parse_patch
 from landpatch.sources.clcplus import fetch_codes
 from services.image_worker.bands import open_head
 from tests.http_server import quick_session, serving
@@ -26,8 +27,9 @@ PATCH = parse_patch("3757500_2887500_0_20")
 MIB = 2**20
 OPEN = """
 import json, sys
-from landpatch.gdal import gdal_env, restrict_drivers
+from landpatch.drivers import restrict_drivers
 restrict_drivers()
+from landpatch.gdal import gdal_env
 import rasterio
 from rasterio.errors import RasterioError
 opened = []

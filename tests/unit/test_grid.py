@@ -7,7 +7,8 @@ import pytest
 import shapely
 from shapely.geometry import MultiPolygon, box, shape
 
-from landpatch.grid import lay_grid, parse_patch, patch_boxes
+from landpatch.grid import lay_grid, patch_boxes
+from landpatch.patch import parse_patch
 
 
 def regions(data):

@@ -9,8 +9,8 @@ from PIL import Image
 from pyproj import Transformer
 
 from landpatch import mercator
-from landpatch.grid import Patch
 from landpatch.mosaic import MAP_BANDS, make_mosaic, patch_bounds
+from landpatch.patch import Patch
 from landpatch.radiometry import BANDS
 from landpatch.tiles import Whites, draw_tiles, find_whites, zoom_out
 

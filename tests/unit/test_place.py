@@ -10,7 +10,8 @@ import shapely
 
 import landpatch
 from landpatch.errors import InfrastructureError, RequestError
-from landpatch.grid import from_lonlat, lay_grid, parse_patch, to_lonlat
+from landpatch.grid import from_lonlat, lay_grid, to_lonlat
+from landpatch.patch import parse_patch
 from landpatch.place import find_region_of, locate
 from landpatch.settings import Settings
 from landpatch.sources.gisco import fetch_boundaries, find_regions, pick_region

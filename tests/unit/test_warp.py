@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from landpatch.grid import PATCH_SIZE_M, Patch
+from landpatch.patch import PATCH_SIZE_M, Patch
 from landpatch.warp import (
     NativeGrid,
     Warp,

@@ -10,8 +10,8 @@ import click
 
 from landpatch.build import prepare_request
 from landpatch.composite import Method
-from landpatch.grid import Cover
 from landpatch.messages import RegionRequest
+from landpatch.patch import Cover
 from landpatch.settings import load_settings
 from landpatch.sources.label_source import known_editions
 

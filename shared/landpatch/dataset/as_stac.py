@@ -17,8 +17,9 @@ from landpatch.dataset.entries import Entry
 from landpatch.dataset.pairs import make_transform
 from landpatch.dataset.selection import project_shape
 from landpatch.errors import PermanentError, RequestError
-from landpatch.grid import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M, to_lonlat
+from landpatch.grid import to_lonlat
 from landpatch.index import ImageFacts, LabelFacts
+from landpatch.patch import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M
 from landpatch.radiometry import BANDS
 
 EXTENSIONS = [

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from landpatch.dataset.dataset import Dataset
 from landpatch.dataset.pairs import Pair
 from landpatch.errors import RequestError
-from landpatch.grid import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M
 from landpatch.index import Bounds
+from landpatch.patch import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M
 from landpatch.radiometry import BANDS
 
 _SHAPE = (PATCH_SIZE_PX, PATCH_SIZE_PX)

@@ -12,8 +12,8 @@ from landpatch.codec import Image, decode_label, decode_published_image
 from landpatch.dataset.entries import Entry
 from landpatch.dataset.places import Place
 from landpatch.errors import PermanentError
-from landpatch.grid import CRS, PIXEL_SIZE_M
 from landpatch.index import Bounds
+from landpatch.patch import CRS, PIXEL_SIZE_M
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,8 +13,8 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from landpatch.errors import RequestError
-from landpatch.grid import CRS
 from landpatch.index import Bounds
+from landpatch.patch import CRS
 
 LONLAT = "EPSG:4326"
 

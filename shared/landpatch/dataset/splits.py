@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from landpatch.dataset.selection import boxes_of
 from landpatch.errors import RequestError
-from landpatch.grid import PATCH_SIZE_M
+from landpatch.patch import PATCH_SIZE_M
 
 DEFAULT_FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 _TOUCHING_M = 0.01

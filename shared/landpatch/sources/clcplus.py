@@ -22,7 +22,7 @@ from landpatch.errors import (
     RequestError,
     TooLargeError,
 )
-from landpatch.grid import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
+from landpatch.patch import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.sources.http import fetch
 from landpatch.sources.labels import CLCPLUS, WindowLimits
 

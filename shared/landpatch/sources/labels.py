@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 
 CLCPLUS = "clcplus"
 """Names CLC+ Backbone where a source of labels is named."""

@@ -20,7 +20,8 @@ from shapely.geometry.base import BaseGeometry
 
 from landpatch.coverage import Scene
 from landpatch.errors import ConfigurationError, PermanentError, TransientError
-from landpatch.grid import Patch, patch_boxes, to_lonlat
+from landpatch.grid import patch_boxes, to_lonlat
+from landpatch.patch import Patch
 from landpatch.sources.gisco import UNREADABLE
 from landpatch.sources.http import fetch
 

@@ -26,7 +26,7 @@ from landpatch.errors import (
     TransientError,
 )
 from landpatch.gdal import MAX_BLOCK_PIXELS, gdal_env
-from landpatch.grid import PATCH_SIZE_PX, Patch
+from landpatch.patch import PATCH_SIZE_PX, Patch
 from landpatch.sources.labels import WindowLimits
 from landpatch.sources.ranged import FileView, LocalFile, RangedFile
 from landpatch.warp import Window

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from landpatch.codec import TIFF_SIGNATURES, decode_raster
 from landpatch.errors import TransientError
-from landpatch.grid import PIXEL_SIZE_M
 from landpatch.messages import SceneRef
+from landpatch.patch import PIXEL_SIZE_M
 from landpatch.processing_units import count_units
 from landpatch.quota import PROCESSING, Governor, open_governor
 from landpatch.radiometry import REFLECTANCE_BANDS

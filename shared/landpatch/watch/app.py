@@ -18,9 +18,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from landpatch.errors import AbsentError, ConfigurationError, LandpatchError, PermanentError
-from landpatch.grid import Cover, parse_patch
 from landpatch.layout import NUTS3_PATTERN
 from landpatch.ledger import open_ledger
+from landpatch.patch import Cover, parse_patch
 from landpatch.settings import Settings
 from landpatch.storage import open_store
 from landpatch.watch.feed import MOST_REGIONS, CrowdedError, Feed

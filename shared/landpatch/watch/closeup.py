@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import cast
 
 from landpatch.errors import LandpatchError
-from landpatch.grid import Cover
 from landpatch.index import read_states
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Kind, Ledger
+from landpatch.patch import Cover
 from landpatch.records import Outcome, State
 from landpatch.storage import Store
 from landpatch.watch.maps import Atlas

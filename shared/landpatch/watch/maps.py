@@ -9,7 +9,8 @@ from threading import Lock
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from landpatch.grid import PATCH_SIZE_M, Cover, lay_grid
+from landpatch.grid import lay_grid
+from landpatch.patch import PATCH_SIZE_M, Cover
 from landpatch.settings import Settings
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
 from landpatch.sources.http import make_session

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from landpatch import picture
 from landpatch.codec import Image, decode_image, decode_label
 from landpatch.errors import AbsentError
-from landpatch.grid import parse_patch, to_lonlat
+from landpatch.grid import to_lonlat
 from landpatch.index import read_states
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
 from landpatch.legend import LAND_COVER, STATE_COLOURS
+from landpatch.patch import parse_patch
 from landpatch.storage import Store
 
 Kind = Literal["true", "false", "ndvi", "label"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from landpatch.grid import Cover
+from landpatch.patch import Cover
 from landpatch.records import Progress
 
 

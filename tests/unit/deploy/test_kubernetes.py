@@ -13,8 +13,8 @@ import yaml
 
 from landpatch import __version__
 from landpatch.forecast import BAND_SHARE, PATCH_CPU_S, PRODUCT_BYTES, PRODUCT_TILES, TILE_CPU_S
-from landpatch.grid import PATCH_SIZE_M
 from landpatch.ledger import KINDS
+from landpatch.patch import PATCH_SIZE_M
 from landpatch.settings import Settings
 from tests.environment import ROOT
 from tests.unit.deploy.cluster import (

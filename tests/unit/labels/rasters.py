@@ -7,7 +7,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 from landpatch.class_table import parse_table
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 from landpatch.sources.raster import open_raster_labels
 from tests.http_server import quick_session
 

@@ -8,7 +8,7 @@ from rasterio.warp import Resampling, reproject
 
 from landpatch.class_table import parse_table
 from landpatch.errors import PermanentError
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 from tests.unit.labels.rasters import (
     CODES,
     LAEA_PARIS,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from landpatch.grid import Patch
 from landpatch.messages import SceneRef
+from landpatch.patch import Patch
 from landpatch.processing_units import count_units
 from landpatch.sources.sentinelhub import Rendering, write_request
 from services.image_worker.rendered import cut_observation

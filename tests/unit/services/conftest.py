@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from landpatch.composite import Observation
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 from landpatch.radiometry import Radiometry
 from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
 from services.image_worker.loader import Room

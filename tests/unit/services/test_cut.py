@@ -11,7 +11,7 @@ import pytest
 from pyproj import Transformer
 
 from landpatch.composite import compose_best
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 from landpatch.radiometry import REFLECTANCE_BANDS, Radiometry
 from services.sandbox.jp2 import GRIDS, write_jp2
 

@@ -8,7 +8,7 @@ from pyproj import Transformer
 from landpatch.codec import encode_image
 from landpatch.composite import Observation, compose_best
 from landpatch.errors import PermanentError
-from landpatch.grid import Patch
+from landpatch.patch import Patch
 from landpatch.radiometry import (
     CLEAR,
     OBSCURED,

@@ -16,8 +16,8 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from landpatch.codec import encode_image
 from landpatch.composite import compose_best
-from landpatch.grid import Patch
 from landpatch.metadata import parse_radiometry
+from landpatch.patch import Patch
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.eodata import NATIVE_SIZE_M
 from services.sandbox.jp2 import GRIDS, write_jp2

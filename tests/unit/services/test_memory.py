@@ -3,8 +3,8 @@
 import pytest
 
 from landpatch.errors import PermanentError
-from landpatch.grid import Patch
 from landpatch.jp2 import Head, Tiling
+from landpatch.patch import Patch
 from landpatch.radiometry import REFLECTANCE_BANDS, Radiometry
 from landpatch.settings import Settings
 from landpatch.sources.eodata import NATIVE_SIZE_M
