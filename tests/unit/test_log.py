@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -73,6 +74,17 @@ def test_an_event_is_one_line_of_json():
     event, unexpected = map(json.loads, log_of("json").splitlines())
     assert (event["event"], event["level"], event["region"]) == ("an event", "warning", "FR101/2021")
     assert unexpected["exception"].startswith("Traceback")
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_a_line_is_written_at_once_so_that_processes_can_share_a_log(kind):
+    ours, theirs = socket.socketpair(type=socket.SOCK_DGRAM)  # which keeps one write from the next
+    with ours, theirs:
+        environment = {"LANDPATCH_LOG": kind, "PYTHONUNBUFFERED": "1"}  # as in a container
+        subprocess.run([sys.executable, "-c", BOUND], env=os.environ | environment, stderr=theirs, check=True)
+        ours.setblocking(False)
+        written = [ours.recv(10_000) for _ in range(4)]
+    assert [text[-1:] for text in written] == [b"\n"] * 4
 
 
 def test_an_event_is_one_line_for_a_person():

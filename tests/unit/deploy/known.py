@@ -91,8 +91,8 @@ def check_command(service: str, words: list[str]) -> list[str]:
     assert main is not None
     assert main.origin is not None
     origin = Path(main.origin)
-    commands = sorted(origin.parent.glob("commands/*.py")) if module == "landpatch.cli" else []
-    source = "".join(path.read_text() for path in (origin, *commands))
+    others = "commands/*.py" if module == "landpatch.cli" else "options.py"
+    source = "".join(path.read_text() for path in (origin, *sorted(origin.parent.glob(others))))
     options = [word for word in words[3:] if word.startswith("--")]
     return [f"{service}: {module} knows no {word}" for word in options if f'"{word}"' not in source]
 
