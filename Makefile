@@ -103,7 +103,7 @@ compose-down: ## Stop what Docker Compose runs; volumes are kept
 
 .PHONY: test
 test: $(READY) ## Run the whole test suite
-	@$(BIN)/pytest --numprocesses 2 --dist loadscope
+	@$(BIN)/pytest --numprocesses 3 --dist loadscope
 
 # In no lock: resolved there it would bring some GB of CUDA to every machine.
 PYTORCH = torch==2.13.0

@@ -9,6 +9,8 @@ import requests
 from landpatch.errors import InfrastructureError, RequestError
 
 POLL_S = 0.5
+ANSWER_S = 120
+"""It may be busy making products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,12 @@ def ask(url: str, nuts: str, year: int) -> Iterator[Preparation]:
     """
     query: dict[str, str | int] = {"nuts": nuts, "year": year}
     try:
-        asked = requests.post(f"{url}/sandbox/prepare", params=query, timeout=30)
+        asked = requests.post(f"{url}/sandbox/prepare", params=query, timeout=ANSWER_S)
         if asked.status_code == 422:
             raise RequestError(f"the sandbox: {asked.json()['detail']}")
         asked.raise_for_status()
         while True:
-            at = requests.get(f"{url}/sandbox/prepare", params=query, timeout=30).json()
+            at = requests.get(f"{url}/sandbox/prepare", params=query, timeout=ANSWER_S).json()
             yield Preparation(int(at["done"]), int(at["total"]))
             if at["state"] == "done":
                 return

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.stack
 BAND = f"{FOLDER}/GRANULE/L2A_T31UDQ_A041234_20230601T105030/IMG_DATA/R60m/T31UDQ_20230601T105031_B09_60m.jp2"
 LABELS = "/arcgis/rest/services/CLC_plus/CLMS_CLCplus_RASTER_{year}_010m_eu/ImageServer/exportImage"
 OBJECT = bytes(range(256)) * 300
-DEADLINE_S = 0.2
+DEADLINE_S = 1.0
 """Of a request whose answer drips."""
 
 
