@@ -59,12 +59,12 @@ def await_health(
     deadline = time.monotonic() + START_TIMEOUT_S
     checks = _make_checks(access, settings)
     for name in names:
-        fault = _await_part(manager, name, checks.get(name), deadline)
+        fault = await_part(manager, name, checks.get(name), deadline)
         if fault:
             raise InfrastructureError(f"{name} {fault}; read {folders.logs / f'{name}.log'}")
 
 
-def _await_part(
+def await_part(
     manager: Manager, name: str, check: Callable[[], object] | None, deadline: float
 ) -> str | None:
     """Wait until a part runs and answers; what is wrong with it when it does not."""

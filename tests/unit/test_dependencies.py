@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,12 @@ def test_every_package_is_pinned_with_hashes():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+( ; .+)?", first.strip()), name
         assert hashes, name
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line.strip()) for line in hashes), name
+
+
+@pytest.mark.parametrize("module", ["celery.app", "rasterio.io", "landpatch.ledger", "services.stack"])
+def test_what_is_set_up_is_compiled(module):
+    # Else every process compiles it at its start, where Python may not keep what it compiles.
+    assert Path(find_spec(module).cached).exists(), "run `make setup`"
 
 
 def test_every_dependency_of_the_project_is_in_the_lock():
