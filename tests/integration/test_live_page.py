@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.watch.browsed import await_counts, await_pictures, card, click, looking, shares
+from tests.contract.watch.browsed import await_counts, await_pictures, await_shares, card, click, looking
 from tests.contract.watch.served import serving
 from tests.environment import ROOT, clean_environment
 
@@ -47,7 +47,7 @@ def test_the_page_shows_a_region_being_built_and_then_its_patches(stack, paris):
             "it was seen while it was not done"
         )
         assert {sum(counts.values()) for counts in seen} <= {0, 28}
-        assert shares(browser, KEY) == {"complete": 1}
+        await_shares(browser, KEY, complete=1)
         click(browser, "complete", KEY)
         panel = browser.locator("#panel")
         panel.get_by_text("S2").first.wait_for()

@@ -2,9 +2,12 @@
 
 from contextlib import contextmanager
 
+import pytest
+
 from landpatch.legend import STATE_COLOURS
 from tests.browser import browsing
 from tests.contract.watch.served import PARIS
+from tests.waiting import wait_until
 
 SHARES = """
 canvas => {
@@ -62,6 +65,11 @@ def shares(browser, key=PARIS):
     seen = card(browser, key).locator(".map canvas").evaluate(SHARES)
     pixels = {state: seen.get(colour, 0) for state, colour in STATE_COLOURS.items()}
     return {state: count / sum(pixels.values()) for state, count in pixels.items() if count}
+
+
+def await_shares(browser, key=PARIS, **expected):
+    """Wait until the map, which is drawn after the counts are written, is in these colours by so much."""
+    wait_until(lambda: shares(browser, key) == pytest.approx(expected, abs=0.05), what=f"a map of {expected}")
 
 
 def await_pictures(browser):

@@ -11,10 +11,19 @@ from landpatch.patch import parse_patch
 from landpatch.records import DeadLetter, Outcome
 from landpatch.settings import Settings
 from services.stack.ports import free_port
-from tests.contract.watch.browsed import SHARES, await_counts, await_pictures, card, click, looking, shares
+from tests.contract.watch.browsed import (
+    SHARES,
+    await_counts,
+    await_pictures,
+    await_shares,
+    card,
+    click,
+    looking,
+)
 from tests.contract.watch.served import PARIS, TOKEN, serving
 from tests.contract.watched import begin
 from tests.processes import listening
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -29,14 +38,14 @@ def test_a_region_appears_by_itself_and_its_map_changes_as_the_workers_go(
         paris = begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 14)
         await_counts(browser, queued=28)
         assert "FR101 Paris 2021" in card(browser).inner_text()
-        assert shares(browser) == {"queued": 1}
+        await_shares(browser, queued=1)
         paris.take(paris.cuts[0])
         await_counts(browser, queued=14, cutting=14)
-        assert shares(browser) == pytest.approx({"queued": 0.5, "cutting": 0.5}, abs=0.05)
+        await_shares(browser, queued=0.5, cutting=0.5)
         done = {name: Outcome("complete") for name in paris.names[:7]}
         ledger.record(PARIS, paris.run, "images", done)
         await_counts(browser, queued=14, cutting=7, complete=7)
-        assert shares(browser) == pytest.approx({"queued": 0.5, "cutting": 0.25, "complete": 0.25}, abs=0.05)
+        await_shares(browser, queued=0.5, cutting=0.25, complete=0.25)
         assert "7 / 28" in card(browser).locator(".bars").inner_text()
 
 
@@ -46,7 +55,7 @@ def test_labels_are_a_map_of_their_own(page, paris, ledger):
         await_counts(browser, queued=28)
         card(browser).get_by_role("button", name="labels", exact=True).click()
         await_counts(browser, queued=7, complete=21)
-        assert shares(browser)["complete"] == pytest.approx(0.75, abs=0.05)
+        await_shares(browser, queued=0.25, complete=0.75)
 
 
 def test_a_patch_that_is_clicked_is_shown_as_soon_as_it_is_there(page, paris, ledger, stored):
@@ -194,5 +203,5 @@ def test_it_is_seen_in_the_dark_and_on_a_telephone(page, paris, context):
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert wide <= seen, "nothing lies beside the window"
-        canvas = card(browser).locator(".map canvas").evaluate(SHARES)
-        assert len(canvas) > 1
+        canvas = card(browser).locator(".map canvas")
+        wait_until(lambda: len(canvas.evaluate(SHARES)) > 1, what="the map is drawn")
