@@ -53,7 +53,7 @@ def _is_loopback(address: str) -> bool:
 def make_command(address: str, port: int, database: str) -> list[str]:
     """The command that runs Flower: it keeps what it knows in a file, and does not grow without end."""
     return [
-        sys.executable, "-m", "celery", "-A", "services.flower", "flower",
+        sys.executable, "-m", "celery", "-A", "services.flower.app", "flower",
         f"--address={address}", f"--port={port}", f"--conf={os.devnull}",
         "--persistent=True", f"--db={database}", "--state_save_interval=60000",
         f"--max_tasks={MAX_TASKS}", f"--max_workers={MAX_WORKERS}",

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import uvicorn
+
 from landpatch.errors import LandpatchError, RequestError
 from landpatch.quota import read_byte_quota, read_unit_quota
 from landpatch.settings import load_settings
@@ -12,8 +14,6 @@ from services.sandbox.options import Parts, parse_options
 
 
 def _serve(root: Path, address: str, port: int, parts: Parts, token_s: float) -> int:
-    import uvicorn  # noqa: PLC0415
-
     from services.sandbox.app import Quotas, make_app  # noqa: PLC0415
     from services.sandbox.identity import open_identity  # noqa: PLC0415
 
@@ -26,8 +26,6 @@ def _serve(root: Path, address: str, port: int, parts: Parts, token_s: float) ->
 
 
 def _guard(upstream: str, address: str, port: int) -> int:
-    import uvicorn  # noqa: PLC0415
-
     from services.sandbox.gate import make_gate  # noqa: PLC0415
 
     gate = make_gate(upstream, read_byte_quota(load_settings(None)))

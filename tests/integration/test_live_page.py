@@ -14,6 +14,7 @@ from tests.environment import ROOT, clean_environment
 pytestmark = pytest.mark.stack
 
 KEY = "FR101/2021"
+"""Which other tests have built: what is made again is the same."""
 
 
 def read_legend(browser) -> dict[str, int]:

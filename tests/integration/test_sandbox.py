@@ -23,7 +23,6 @@ from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
 
-PROJECT = Path(__file__).parents[2]
 TILE = next(tile for tile in load_tiles() if tile.id == "31UDQ")
 SCENES = plan_scenes(TILE, 2021)
 ONLINE = next(scene for scene in SCENES if scene.online and scene.offset)

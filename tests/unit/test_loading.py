@@ -16,7 +16,7 @@ PIXELS = {"rasterio", "cv2", "shapely", "pyproj", "boto3", "pandas"}
     [
         ("import services.reconciler.__main__", PIXELS),
         ("import services.metrics.__main__", PIXELS),
-        ("from services.flower import app", PIXELS),
+        ("import services.flower.app", PIXELS),
         ("import services.sandbox.__main__, services.sandbox.gate", PIXELS),
         (
             "from landpatch.cli import main; main(['retry', 'nowhere'])",

@@ -95,7 +95,7 @@ IMPORTED = {
         *(f"landpatch.commands.{module.name}" for module in iter_modules(commands.__path__)),
     ),
     "stack": (
-        "services.flower.__main__", "landpatch.celery", "flower.command",
+        "services.flower.__main__", "services.flower.app", "flower.command",
         "services.metrics.__main__", "services.store.__main__",
         "services.sandbox.app", "services.sandbox.client", "services.sandbox.gate",
         "services.sandbox.prepare", "services.health.__main__", "landpatch.watch.app",
