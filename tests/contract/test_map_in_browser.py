@@ -14,11 +14,13 @@ from landpatch.patch import parse_patch
 from landpatch.picture import encode_png
 from tests.browser import browsing
 from tests.contract.paris import make_settings, store_region
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 
 SIZE = {"width": 1200, "height": 800}
 BASE_GREEN = (0, 200, 0)
+DRAWN_S = 60
 PICTURES_ARE_THERE = (
     "[...document.querySelectorAll('img.leaflet-tile')].every(img => !img.src || img.complete)"
 )
@@ -47,6 +49,7 @@ class Looker:
 
     def __init__(self, page):
         self.page = page
+        page.set_default_timeout(LONG_S * 1000)
         self.asked, self.said = [], []
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("console", lambda message: self.said.append(message.text))
@@ -76,6 +79,13 @@ class Looker:
         with Image.open(io.BytesIO(self.page.screenshot())) as picture:
             return np.asarray(picture.convert("RGB"))[y - 2 : y + 3, x - 2 : x + 3].mean(axis=(0, 1))
 
+    def sees(self, patch, place, wanted, off=6):
+        """Wait until a place has about that colour, and fail when it does not."""
+        wait_until(
+            lambda: np.abs(self.colour(patch, *place) - wanted).max() <= off,
+            DRAWN_S, f"{wanted} at {place} of {patch}",
+        )  # fmt: skip
+
 
 @pytest.fixture
 def looker(browser, drawn):
@@ -92,10 +102,6 @@ def looker(browser, drawn):
     page.close()
 
 
-def near(colour, wanted, off=6):
-    return np.abs(np.asarray(colour) - wanted).max() <= off
-
-
 def test_the_file_fetches_nothing_but_its_base_map_and_nothing_goes_wrong(looker, drawn):
     hosts = {urlsplit(url).hostname for url in looker.asked if urlsplit(url).scheme in {"http", "https"}}
     assert hosts == {"gisco-services.ec.europa.eu"}
@@ -109,7 +115,7 @@ def test_without_a_base_map_it_fetches_nothing(region, browser, s3, data, tmp_pa
     looker = Looker(page)
     looker.open(drawn.path)
     assert [url for url in looker.asked if not url.startswith("data:")] == [drawn.path.as_uri()]
-    assert near(looker.colour(region[0].patch, 600, 1250), (255, 255, 255))
+    looker.sees(region[0].patch, (600, 1250), (255, 255, 255))
     assert looker.said == []
     page.close()
 
@@ -126,21 +132,21 @@ def test_layers_show_the_pixels_of_the_patches_in_their_place(looker, region):
         looker.page.check(f"input[name=image][value={layer}]")
         looker.settle()
         for place, wanted in zip((left, right), halves, strict=True):
-            assert near(looker.colour(name, *place), wanted), (layer, place)
+            looker.sees(name, place, wanted)
     looker.page.check("input[name=image][value=none]")
-    assert near(looker.colour(name, *left), BASE_GREEN)
+    looker.sees(name, left, BASE_GREEN)
     looker.page.check("input[name=label]")
     looker.page.locator("input[type=range]").nth(1).fill("1")
     looker.settle()
-    assert near(looker.colour(name, *left), (255, 1, 0), 1)
-    assert near(looker.colour(name, *right), (0, 128, 255), 1)
+    looker.sees(name, left, (255, 1, 0), 1)
+    looker.sees(name, right, (0, 128, 255), 1)
     looker.page.locator("input[type=range]").nth(1).fill("0.5")
-    assert near(looker.colour(name, *left), np.mean([(255, 1, 0), BASE_GREEN], axis=0), 3)
+    looker.sees(name, left, np.mean([(255, 1, 0), BASE_GREEN], axis=0), 3)
 
 
 def test_what_was_not_observed_and_what_lies_outside_lets_the_base_map_through(looker, region):
     for place in ((1250, 40), (-400, 1250)):
-        assert near(looker.colour(region[0].patch, *place), BASE_GREEN), place
+        looker.sees(region[0].patch, place, BASE_GREEN)
 
 
 def test_zoomed_in_and_out_a_place_keeps_its_colour(looker, region):
@@ -150,7 +156,7 @@ def test_zoomed_in_and_out_a_place_keeps_its_colour(looker, region):
             [region[2].patch, zoom],
         )
         looker.settle()
-        assert near(looker.colour(region[2].patch, 600, 1500), (255, 255, 255), 12), zoom
+        looker.sees(region[2].patch, (600, 1500), (255, 255, 255), 12)
 
 
 def test_a_click_on_a_patch_tells_what_it_was_made_of_as_text(looker, region):
@@ -174,12 +180,11 @@ def test_states_and_the_boundary_can_be_switched_on_and_off(looker, region):
     # 55 % of the state's colour over the base map.
     for row, colour in ((region[0], (240, 228, 66)), (region[-1], (153, 153, 153))):
         wanted = 0.55 * np.array(colour) + 0.45 * np.array(BASE_GREEN)
-        assert near(looker.colour(row.patch, 300, 300), wanted, 8), row.state
+        looker.sees(row.patch, (300, 300), wanted, 8)
     assert looker.page.locator(".panel").inner_text().count("partial") == 1
     looker.page.uncheck("input[name=states]")
     looker.settle()
-    assert near(looker.colour(region[0].patch, 300, 300), BASE_GREEN)
+    looker.sees(region[0].patch, (300, 300), BASE_GREEN)
     drawn = looker.page.screenshot()
     looker.page.uncheck("input[name=boundary]")
-    looker.settle()
-    assert looker.page.screenshot() != drawn
+    wait_until(lambda: looker.page.screenshot() != drawn, DRAWN_S, "the boundary is gone")

@@ -3,11 +3,14 @@
 from contextlib import contextmanager
 
 import pytest
+from playwright.sync_api import expect
 
 from landpatch.legend import STATE_COLOURS
 from tests.browser import browsing
 from tests.contract.watch.served import PARIS
-from tests.waiting import wait_until
+from tests.waiting import LONG_S, wait_until
+
+expect.set_options(timeout=LONG_S * 1000)
 
 SHARES = """
 canvas => {
@@ -41,6 +44,7 @@ def looking(url, **context):
     """A page of a browser that has opened an address; fails the test when that has met an error."""
     with browsing() as browser:
         page = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context)).new_page()
+        page.set_default_timeout(LONG_S * 1000)
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if "Security Policy" in said.text else None)
@@ -57,7 +61,13 @@ def card(browser, key=PARIS):
 def await_counts(browser, key=PARIS, **counts):
     """Wait until the legend says so."""
     for state, count in counts.items():
-        card(browser, key).locator(f".legend li[data-state={state}] b", has_text=f"{count:,}").wait_for()
+        entry = card(browser, key).locator(f".legend li[data-state={state}] b")
+        expect(entry).to_have_text(f"{count:,}")
+
+
+def await_map(browser, name, key=PARIS):
+    """Wait until the map, which is fetched after the counts are shown, is there and says its name."""
+    expect(card(browser, key).locator("h2", has_text=name)).to_be_visible()
 
 
 def shares(browser, key=PARIS):
@@ -85,5 +95,6 @@ def await_pictures(browser):
 def click(browser, state, key=PARIS):
     """Click a patch that has the colour of a state."""
     canvas = card(browser, key).locator(".map canvas")
+    wait_until(lambda: canvas.evaluate(SPOT, STATE_COLOURS[state]), what=f"a patch that is {state} is drawn")
     x, y = canvas.evaluate(SPOT, STATE_COLOURS[state])
     canvas.click(position={"x": x, "y": y})

