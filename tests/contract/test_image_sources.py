@@ -36,7 +36,7 @@ from tests.faults.conftest import (
     open_hub,
     product_root,
 )
-from tests.unit.services.test_cut import OFFSET, POSITION_ERROR_M, position_errors_m
+from tests.scenes import OFFSET, POSITION_ERROR_M, position_errors_m
 
 __all__ = ["downloads", "eo", "files", "open_download", "open_eodata", "open_hub", "product_root"]
 

@@ -29,7 +29,7 @@ from services.stack.ports import free_port
 from tests.contract.conftest import S3Server, redis_client, redis_url, serving_s3
 from tests.faults.proxy import Proxy, proxying
 from tests.processes import listening
-from tests.unit.services.test_cut import CITIES, GROUPS, TILES, position_fields, write_product
+from tests.scenes import CITIES, GROUPS, TILES, position_fields, write_product
 from tests.waiting import LONG_S
 
 __all__ = ["redis_client", "redis_url"]

@@ -18,7 +18,7 @@ from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
 from tests.faults.conftest import PATCH, SCENE
 from tests.faults.proxy import Answer, announces, breaks_off, drips, names, resets, says, sends
-from tests.unit.services.test_cut import OFFSET, POSITION_ERROR_M, position_errors_m
+from tests.scenes import OFFSET, POSITION_ERROR_M, position_errors_m
 from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack

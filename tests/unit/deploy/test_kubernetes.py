@@ -1,24 +1,16 @@
 """The Kubernetes manifests, and that each of their checks finds what it is there to find."""
 
-import math
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from copy import deepcopy
-from functools import lru_cache
 
 import pytest
 import yaml
 
 from landpatch import __version__
-from landpatch.forecast import BAND_SHARE, PATCH_CPU_S, PRODUCT_BYTES, PRODUCT_TILES, TILE_CPU_S
-from landpatch.ledger import KINDS
-from landpatch.patch import PATCH_SIZE_M
 from landpatch.settings import Settings
 from tests.environment import ROOT
 from tests.unit.deploy.cluster import (
-    Pod,
     check_commands,
     check_environment,
     check_lives,
@@ -26,25 +18,23 @@ from tests.unit.deploy.cluster import (
     check_schemas,
     check_security,
     find,
-    may_enter,
-    may_leave,
-    name_of,
     pods,
-    reaches,
     secrets_of,
-    selects,
-    words_of,
 )
-from tests.unit.deploy.known import SECRETS, SETTINGS, defaults
+from tests.unit.deploy.known import SECRETS, SETTINGS
 from tests.unit.deploy.kustomize import Object, apply_component, build, identity, read_objects
+from tests.unit.deploy.overlays import (
+    EXAMPLE,
+    JOBS,
+    K8S,
+    OVERLAYS,
+    TRACING,
+    container,
+    overlay,
+    settings_of,
+    spec,
+)
 from tests.waiting import LONG_S
-
-K8S = ROOT / "k8s"
-OVERLAYS = ("sandbox", "production")
-JOBS = {"sandbox": "sandbox-region.yaml", "production": "region.yaml"}
-PRODUCT_SIDE_M = 109_800
-PUBLIC = "198.51.100.7"
-"""An address of documentation, for one of the public services."""
 
 
 def printed_secrets() -> list[Object]:
@@ -57,19 +47,6 @@ def printed_secrets() -> list[Object]:
 @pytest.fixture(scope="module")
 def printed() -> list[Object]:
     return printed_secrets()
-
-
-EXAMPLE = K8S / "overlays" / "production" / "secrets.example.yaml"
-
-
-@lru_cache
-def _build(name: str) -> tuple[Object, ...]:
-    return (*build(K8S / "overlays" / name), *read_objects(K8S / "jobs" / JOBS[name]))
-
-
-def overlay(name: str) -> list[Object]:
-    """An overlay with the Job that goes with it."""
-    return deepcopy(list(_build(name)))
 
 
 def run(check: str, name: str, objects: list[Object], printed: list[Object]) -> list[str]:
@@ -107,20 +84,6 @@ def test_the_secrets_of_the_sandbox_pass_the_schemas_and_are_new_each_time(print
     assert password in first["landpatch-redis"]["LANDPATCH_REDIS_URL"]
 
 
-def container(objects: list[Object], name: str) -> Object:
-    """The first container of a pod."""
-    (pod,) = [pod for pod in pods(objects) if pod.name == name]
-    found: Object = pod.spec["containers"][0]
-    return found
-
-
-def spec(objects: list[Object], kind: str, name: str) -> Object:
-    """What an object asks for."""
-    (one,) = [each for each in objects if each["kind"] == kind and name_of(each) == name]
-    found: Object = one["spec"]
-    return found
-
-
 def _take_away_budgets(objects: list[Object]) -> None:
     objects[:] = [each for each in objects if each["kind"] != "PodDisruptionBudget"]
 
@@ -129,18 +92,12 @@ def _take_away_config(objects: list[Object]) -> None:
     objects[:] = [each for each in objects if each["kind"] != "ConfigMap"]
 
 
-def _settings(objects: list[Object]) -> dict[str, str]:
-    (config,) = [each for each in find(objects, "ConfigMap") if name_of(each) == "landpatch-settings"]
-    data: dict[str, str] = config["data"]
-    return data
-
-
 BREAKS: dict[str, tuple[str, Callable[[list[Object]], object]]] = {
     "a field that there is not": (
         "schemas",
         lambda them: container(them, "image-worker").update(comand=["python"]),
     ),
-    "a number for a text": ("schemas", lambda them: _settings(them).update(LANDPATCH_LEASE_S=90)),
+    "a number for a text": ("schemas", lambda them: settings_of(them).update(LANDPATCH_LEASE_S=90)),
     "a field that KEDA does not know": (
         "schemas",
         lambda them: spec(them, "ScaledObject", "image-worker").update(maxReplicas=8),
@@ -222,11 +179,11 @@ BREAKS: dict[str, tuple[str, Callable[[list[Object]], object]]] = {
             {"name": "LANDPATCH_THREAD", "value": "2"}
         ),
     ),
-    "an unknown setting": ("environment", lambda them: _settings(them).update(LANDPATCH_LEASES="90")),
-    "a wrong value": ("environment", lambda them: _settings(them).update(LANDPATCH_EO_CONNECTIONS="none")),
+    "an unknown setting": ("environment", lambda them: settings_of(them).update(LANDPATCH_LEASES="90")),
+    "a wrong value": ("environment", lambda them: settings_of(them).update(LANDPATCH_EO_CONNECTIONS="none")),
     "a secret among the settings": (
         "environment",
-        lambda them: _settings(them).update(EO_S3_SECRET_ACCESS_KEY="plain"),
+        lambda them: settings_of(them).update(EO_S3_SECRET_ACCESS_KEY="plain"),
     ),
     "no credentials for who needs them": (
         "environment",
@@ -347,7 +304,7 @@ def test_every_setting_can_be_set():
         if {"configMapRef": {"name": "landpatch-settings"}} not in each["envFrom"]
     ]
     assert readers == []
-    _settings(objects).update(dict.fromkeys(SETTINGS - SECRETS - _settings(objects).keys(), ""))
+    settings_of(objects).update(dict.fromkeys(SETTINGS - SECRETS - settings_of(objects).keys(), ""))
     assert check_environment(objects, secrets_of(read_objects(EXAMPLE))) == []
 
 
@@ -357,247 +314,9 @@ def test_a_patch_changes_what_it_names_and_no_more():
     assert requests["limits"] == container(overlay("production"), "image-worker")["resources"]["limits"]
 
 
-# the network
-
-WORKERS = ("dispatcher", "image-worker", "label-worker", "indexer")
-ON_REDIS = {*WORKERS, "reconciler", "metrics", "flower", "submit"}
-ON_STORE = {*WORKERS, "submit"}
-
-
-STRANGER = Pod("stranger", {"app": "other"}, {"containers": []})
-"""A pod of another namespace."""
-
-
-def check_strangers(objects: list[Object]) -> list[str]:
-    """Where a pod of another namespace gets in."""
-    ports = (80, 443, 5555, 6379, 8000, 8080, 9000, 9001, 9464)
-    return [
-        f"{pod.name}:{port}"
-        for pod in pods(objects)
-        for port in ports
-        if may_enter(objects, STRANGER, pod, port)
-    ]
-
-
-@pytest.mark.parametrize("name", OVERLAYS)
-def test_nobody_gets_in_from_elsewhere(name):
-    objects = overlay(name)
-    assert check_strangers(objects) == []
-    assert check_strangers([each for each in objects if name_of(each) != "default-deny"]) != []
-
-
-def by_component(objects: list[Object]) -> dict[str, Pod]:
-    """The pods by what they are."""
-    return {pod.labels["app.kubernetes.io/component"]: pod for pod in pods(objects)}
-
-
-def check_sandbox_network(objects: list[Object]) -> dict[tuple[str, str], bool]:
-    """Who reaches whom otherwise than is meant."""
-    there = by_component(objects)
-    meant = {
-        ("redis", 6379): ON_REDIS,
-        ("store", 9000): ON_STORE,
-        ("store", 8080): set(),
-        ("sandbox", 8000): ON_STORE,
-        ("sandbox", 9000): {"image-worker", "submit"},
-        **{(service, 9464): set() for service in (*WORKERS, "reconciler", "metrics")},
-        ("flower", 5555): set(),
-    }
-    found = {
-        (name, f"{to}:{port}"): reaches(objects, there[name], there[to], port)
-        for to, port in meant
-        for name in there
-        if name != to
-    }
-    return {
-        (name, to): reached
-        for (name, to), reached in found.items()
-        if reached != (name in meant[to.split(":")[0], int(to.split(":")[1])])
-    }
-
-
-def test_in_the_sandbox_everyone_reaches_what_they_need_and_nobody_gets_out():
-    objects = overlay("sandbox")
-    assert check_sandbox_network(objects) == {}
-    assert not [pod.name for pod in pods(objects) if may_leave(objects, pod, PUBLIC, 443)]
-
-
-def check_production_network(objects: list[Object]) -> list[str]:
-    """Who may send where otherwise than is meant."""
-    meant = {
-        ("10.255.255.10", 6379): ON_REDIS,
-        ("10.255.255.20", 443): ON_STORE,
-        (PUBLIC, 443): ON_STORE,
-        (PUBLIC, 80): set(),
-        ("10.1.2.3", 443): set(),
-        ("169.254.169.254", 443): set(),
-        ("169.254.169.254", 80): set(),
-    }
-    there = by_component(objects)
-    return [
-        f"{name} to {address}:{port}"
-        for (address, port), who in meant.items()
-        for name, pod in there.items()
-        if may_leave(objects, pod, address, port) != (name in who)
-    ]
-
-
-def test_in_production_only_workers_reach_out_and_not_into_private_networks():
-    objects = overlay("production")
-    assert check_production_network(objects) == []
-    there = by_component(objects)
-    pairs = [(a, b) for a in there for b in there if a != b]
-    assert not [(a, b) for a, b in pairs if reaches(objects, there[a], there[b], 5555)]
-
-
-COUNTING = {*WORKERS, "reconciler", "metrics"}
-"""Whoever tells metrics."""
-
-
-def check_metrics_network(objects: list[Object]) -> list[str]:
-    """Where Prometheus and the autoscaler get in otherwise than is meant."""
-    meant = {"monitoring": COUNTING, "keda": {"metrics"}, "elsewhere": set()}
-    there = by_component(objects)
-    faults = []
-    for namespace, who in meant.items():
-        asks = Pod("asks", {}, {"containers": []}, namespace)
-        faults += [
-            f"{namespace} at {name}:{port}"
-            for name, pod in there.items()
-            for port in (80, 5555, 6379, 8000, 8080, 9000, 9464)
-            if may_enter(objects, asks, pod, port) != (name in who and port == 9464)
-        ]
-    return faults
-
-
-@pytest.mark.parametrize("name", OVERLAYS)
-def test_prometheus_reaches_every_service_that_counts_and_the_autoscaler_one(name):
-    objects = overlay(name)
-    assert check_metrics_network(objects) == []
-    for policy in ("at-metrics", "from-autoscaler"):
-        assert check_metrics_network([each for each in objects if name_of(each) != policy]) != []
-
-
-def test_prometheus_asks_every_service_that_counts_where_it_listens():
-    objects = overlay("production")
-    (monitor,) = find(objects, "PodMonitor")
-    asked = {
-        name
-        for name, pod in by_component(objects).items()
-        if selects(monitor["spec"]["selector"], pod.labels)
-    }
-    assert asked == COUNTING
-    for name in COUNTING:
-        ports = container(objects, name)["ports"]
-        assert ports == [{"name": "metrics", "containerPort": 9464}]
-    listen = re.search(r"LANDPATCH_METRICS_LISTEN=(\S+)", (ROOT / "Dockerfile").read_text())
-    assert listen is not None
-    assert listen[1] == "0.0.0.0:9464"
-    words = words_of(container(objects, "metrics"))
-    assert words[words.index("--port") + 1] == "9464"
-
-
-def test_with_tracing_workers_reach_the_collector_and_all_else_is_as_before(printed):
-    objects = apply_component(K8S / "components" / "tracing", overlay("production"))
+def test_with_tracing_every_check_is_passed_and_workers_send_traces(printed):
+    objects = apply_component(TRACING, overlay("production"))
     for check in CHECKS:
         assert run(check, "production", objects, printed) == []
-    settings = Settings.model_validate({"OTEL_TRACES_EXPORTER": "otlp", **_settings(objects)})
+    settings = Settings.model_validate({"OTEL_TRACES_EXPORTER": "otlp", **settings_of(objects)})
     assert settings.traces_exporter == "otlp"
-    port = int(settings.traces_endpoint.rpartition(":")[2])
-    there = by_component(objects)
-    collector = Pod("collector", {}, {"containers": []}, "monitoring")
-    assert {name for name, pod in there.items() if may_leave(objects, pod, collector, port)} == set(WORKERS)
-    assert not [pod for pod in there.values() if may_leave(overlay("production"), pod, collector, port)]
-    assert check_production_network(objects) == []
-
-
-@pytest.mark.parametrize("name", ["to-public-services", "to-redis", "to-store"])
-def test_without_a_policy_of_production_the_network_is_another(name):
-    objects = [each for each in overlay("production") if name_of(each) != name]
-    assert check_production_network(objects) != []
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["to-redis", "at-redis", "to-store", "at-store", "to-sandbox", "at-sandbox", "to-eodata"],
-)
-def test_without_a_policy_of_the_sandbox_the_network_is_another(name):
-    objects = [
-        each for each in overlay("sandbox") if (each["kind"], name_of(each)) != ("NetworkPolicy", name)
-    ]
-    assert check_sandbox_network(objects) != {}
-
-
-# scale
-
-
-def cores_that_an_account_feeds() -> float:
-    """The account's bytes a second over those of a product, times what a product costs one core."""
-    settings = defaults()
-    patches = (PRODUCT_SIDE_M / PATCH_SIZE_M) ** 2
-    product_cpu_s = PRODUCT_TILES * TILE_CPU_S + patches * PATCH_CPU_S
-    bytes_per_s = settings.eo_connections * settings.eo_connection_bytes_per_s
-    return bytes_per_s / (PRODUCT_BYTES * BAND_SHARE) * product_cpu_s
-
-
-def check_scaling(objects: list[Object]) -> list[str]:
-    """Faults of the autoscaler's rules."""
-    faults = []
-    scaled = {each["spec"]["scaleTargetRef"]["name"]: each["spec"] for each in find(objects, "ScaledObject")}
-    if scaled.keys() != {"image-worker", "label-worker"}:
-        return [f"scaled are {list(scaled)}"]
-    for name, rule in scaled.items():
-        words = words_of(container(objects, name))
-        hands = int(words[words.index("--concurrency") + 1])
-        metadata = rule["triggers"][0]["metadata"]
-        counted = re.fullmatch(r'landpatch_pending_tasks\{kind="(\w+)"\}', metadata["valueLocation"])
-        if not counted or counted[1] not in KINDS or counted[1] != words[words.index("--queues") + 1]:
-            faults.append(f"{name}: counts {metadata['valueLocation']}")
-        if rule["minReplicaCount"] != 0 or int(metadata["activationTargetValue"]) != 0:
-            faults.append(f"{name}: does not go to zero, or does not come back for one task")
-        if int(metadata["targetValue"]) < hands:
-            faults.append(f"{name}: more workers than tasks for their hands")
-        if "replicas" in spec(objects, "Deployment", name):
-            faults.append(f"{name}: how many there are is said twice")
-        down = rule["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
-        if min(down["stabilizationWindowSeconds"], rule["cooldownPeriod"]) < 120:
-            faults.append(f"{name}: goes at the first lull")
-    cores = int(container(objects, "image-worker")["resources"]["requests"]["cpu"])
-    if scaled["image-worker"]["maxReplicaCount"] != math.ceil(cores_that_an_account_feeds() / cores):
-        faults.append("image-worker: another ceiling than the account feeds")
-    return faults
-
-
-def test_workers_come_and_go_with_what_is_pending_up_to_what_the_account_feeds():
-    assert cores_that_an_account_feeds() == pytest.approx(31, abs=1)
-    assert check_scaling(overlay("production")) == []
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda rule: rule.update(maxReplicaCount=50),
-        lambda rule: rule.update(minReplicaCount=1),
-        lambda rule: rule.update(cooldownPeriod=10),
-        lambda rule: rule["triggers"][0]["metadata"].update(targetValue="1"),
-        lambda rule: rule["triggers"][0]["metadata"].update(
-            valueLocation='landpatch_pending_tasks{kind="labels"}'
-        ),
-        lambda rule: rule["triggers"][0]["metadata"].update(
-            valueLocation='landpatch_queue_waiting_messages{queue="images"}'
-        ),
-        lambda rule: rule["scaleTargetRef"].update(name="indexer"),
-    ],
-)
-def test_another_rule_is_found(damage):
-    objects = overlay("production")
-    damage(spec(objects, "ScaledObject", "image-worker"))
-    assert check_scaling(objects) != []
-
-
-def test_an_image_worker_has_the_memory_that_its_processes_may_use():
-    found = container(overlay("production"), "image-worker")
-    words = words_of(found)
-    processes = int(words[words.index("--concurrency") + 1])
-    limit = int(found["resources"]["limits"]["memory"].removesuffix("Mi")) * 2**20
-    assert limit >= processes * defaults().memory_bytes + 256 * 2**20

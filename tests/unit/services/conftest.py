@@ -32,3 +32,8 @@ def cut() -> Cut:
 
 def _pair(patch: Patch, seen: Observation | None) -> tuple[Patch, Observation | None]:
     return patch, seen
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("jp2")
