@@ -4,12 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from threading import Barrier
 
-from landpatch.messages import (
-    FetchLabels,
-    PatchWork,
-    RegionRequest,
-    SettlePatches,
-)
+from landpatch.messages import FetchLabels, PatchWork, RegionRequest, SettlePatches
 from tests.waiting import LONG_S
 
 REGION = "FR101/2021"

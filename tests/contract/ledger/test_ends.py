@@ -2,11 +2,7 @@
 
 import pytest
 
-from landpatch.messages import (
-    AdvanceRegion,
-    PlanRegion,
-    WriteIndex,
-)
+from landpatch.messages import AdvanceRegion, PlanRegion, WriteIndex
 from landpatch.records import DeadLetter, Outcome, Work
 from tests.contract.ledger.asked import REGION, THREADS, cut, label, open_round, race, request
 

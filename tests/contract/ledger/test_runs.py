@@ -4,12 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from landpatch.messages import (
-    CutScene,
-    PatchWork,
-    PlanRegion,
-    SceneRef,
-)
+from landpatch.messages import CutScene, PatchWork, PlanRegion, SceneRef
 from landpatch.records import DeadLetter, Outcome, Work
 from tests.contract.ledger.asked import REGION, THREADS, cut, label, open_round, race, request
 

@@ -4,11 +4,7 @@ from copy import deepcopy
 from functools import lru_cache
 
 from tests.environment import ROOT
-from tests.unit.deploy.cluster import (
-    find,
-    name_of,
-    pods,
-)
+from tests.unit.deploy.cluster import find, name_of, pods
 from tests.unit.deploy.kustomize import Object, build, read_objects
 
 K8S = ROOT / "k8s"

@@ -8,17 +8,10 @@ import pytest
 from landpatch.forecast import BAND_SHARE, PATCH_CPU_S, PRODUCT_BYTES, PRODUCT_TILES, TILE_CPU_S
 from landpatch.ledger import KINDS
 from landpatch.patch import PATCH_SIZE_M
-from tests.unit.deploy.cluster import (
-    find,
-    words_of,
-)
+from tests.unit.deploy.cluster import find, words_of
 from tests.unit.deploy.known import defaults
 from tests.unit.deploy.kustomize import Object
-from tests.unit.deploy.overlays import (
-    container,
-    overlay,
-    spec,
-)
+from tests.unit.deploy.overlays import container, overlay, spec
 
 PRODUCT_SIDE_M = 109_800
 

@@ -6,33 +6,16 @@ import pytest
 
 from landpatch.settings import Settings
 from tests.environment import ROOT
-from tests.unit.deploy.cluster import (
-    Pod,
-    find,
-    may_enter,
-    may_leave,
-    name_of,
-    pods,
-    reaches,
-    selects,
-    words_of,
-)
+from tests.unit.deploy.cluster import Pod, find, name_of, pods, selects, words_of
 from tests.unit.deploy.kustomize import Object, apply_component
-from tests.unit.deploy.overlays import (
-    OVERLAYS,
-    TRACING,
-    container,
-    overlay,
-    settings_of,
-)
+from tests.unit.deploy.network import may_enter, may_leave, reaches
+from tests.unit.deploy.overlays import OVERLAYS, TRACING, container, overlay, settings_of
 
 PUBLIC = "198.51.100.7"
 """An address of documentation, for one of the public services."""
 WORKERS = ("dispatcher", "image-worker", "label-worker", "indexer")
 ON_REDIS = {*WORKERS, "reconciler", "metrics", "flower", "submit"}
 ON_STORE = {*WORKERS, "submit"}
-
-
 STRANGER = Pod("stranger", {"app": "other"}, {"containers": []})
 """A pod of another namespace."""
 
