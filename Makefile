@@ -22,6 +22,17 @@ OPTIONS = $(if $(YEAR),--year $(YEAR)) $(if $(LABEL_YEAR),--label-year $(LABEL_Y
 	$(if $(MAX_CLOUD),--max-cloud $(MAX_CLOUD)) $(if $(START),--start $(START)) \
 	$(if $(END),--end $(END)) $(if $(COVER),--cover $(COVER)) $(if $(COMPOSITE),--composite $(COMPOSITE)) $(if $(JSON),--json)
 
+# Where images and labels come from, for the stack on this machine and whatever asks for it.
+ifneq ($(IMAGE_SOURCE),)
+export LANDPATCH_IMAGE_SOURCE := $(IMAGE_SOURCE)
+endif
+ifneq ($(LABEL_SOURCE),)
+export LANDPATCH_LABEL_SOURCE := $(LABEL_SOURCE)
+endif
+ifneq ($(and $(STACK),$(IMAGE_SOURCE)$(LABEL_SOURCE)),)
+$(error IMAGE_SOURCE and LABEL_SOURCE are for this machine; with STACK=$(STACK) they belong into the settings of its workers)
+endif
+
 .PHONY: help
 help: ## Show every target with one line of help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,7 +61,7 @@ REGION_compose = bash scripts/compose.sh region
 REGION_k8s = bash scripts/k8s-region.sh
 
 .PHONY: region
-region: $(if $(CITY),city-here,region-named) $(if $(STACK),,$(READY)) ## Build a region: NUTS=FR101 or CITY="Brussels, Belgium" [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best] [STACK=compose or k8s]
+region: $(if $(CITY),city-here,region-named) $(if $(STACK),,$(READY)) ## Build a region: NUTS=FR101 or CITY="Brussels, Belgium" [YEAR=2021 LABEL_YEAR= MAX_CLOUD=30 START=05-01 END=09-30 COVER=intersects COMPOSITE=best] [IMAGE_SOURCE=eodata LABEL_SOURCE=clcplus] [STACK=compose or k8s]
 	@$(or $(REGION_$(or $(STACK),HERE)),$(error STACK is compose or k8s)) $(if $(NUTS),'$(NUTS)') $(if $(CITY),--city="$$CITY") $(OPTIONS)
 
 .PHONY: regions

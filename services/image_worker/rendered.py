@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import numpy as np
+import structlog
 
 from landpatch.blocks import bound_block, lay_rectangles
 from landpatch.composite import Observation
@@ -24,6 +25,8 @@ from landpatch.radiometry import (
 )
 from landpatch.sources.account import Traffic
 from landpatch.sources.sentinelhub import Rendering, SentinelHub
+from landpatch.stages import carry_context
+from landpatch.traces import span
 from services.image_worker.turn import Turn
 
 T = TypeVar("T")
@@ -64,7 +67,7 @@ class RenderedImagery:
         turn: Turn,
     ) -> Generator[T, None, None]:
         """As of `Imagery`; asks for a rectangle while another process has the turn."""
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(self._threads, initializer=carry_context()) as pool:
             for block in lay_rectangles(patches, self._side):
                 bounds = bound_block(block)
                 rendering = self._hub.render(scene, bounds)
@@ -74,7 +77,9 @@ class RenderedImagery:
                     rendering: Rendering = rendering,
                     bounds: tuple[int, int, int, int] = bounds,
                 ) -> T:
-                    return then(patch, cut_observation(rendering, bounds, patch, scene))
+                    name = patch.name
+                    with structlog.contextvars.bound_contextvars(patch=name), span("patch", patch=name):
+                        return then(patch, cut_observation(rendering, bounds, patch, scene))
 
                 with turn:
                     yield from pool.map(make, block)

@@ -23,6 +23,7 @@ from landpatch import __version__
 from landpatch.composite import Observation
 from landpatch.errors import PermanentError
 from landpatch.gdal import MAX_BLOCK_PIXELS, gdal_env
+from landpatch.legend import NO_LABEL_CODES
 from landpatch.patch import CRS as GRID_CRS
 from landpatch.patch import PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.radiometry import BANDS, CLEAR, REFLECTANCE_BANDS
@@ -191,7 +192,17 @@ def encode_label(classes: NDArray[np.uint8]) -> bytes:
 
 def decode_label(data: bytes, name: str) -> NDArray[np.uint8]:
     """Read a label and check it; raises PermanentError that says what differs."""
-    classes = _read_array(data, np.dtype("uint8"), _SHAPE, f"{name}.npy")
+    return _check_classes(_read_array(data, np.dtype("uint8"), _SHAPE, f"{name}.npy"), name)
+
+
+def decode_published_label(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Read a label that others have published: CLC+ Backbone's own codes for no label may be in it, and
+    become 0. Otherwise as `decode_label`."""
+    codes = _read_array(data, np.dtype("uint8"), _SHAPE, f"{name}.npy")
+    return _check_classes(np.where(np.isin(codes, NO_LABEL_CODES), 0, codes), name)
+
+
+def _check_classes(classes: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if classes.max() > LABEL_CLASSES[-1]:
         raise PermanentError(f"{name}.npy: class {classes.max()} is unknown")
     return classes.astype("uint8", copy=False)

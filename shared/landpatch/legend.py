@@ -29,6 +29,8 @@ LAND_COVER = (
     LandCover(11, "Snow and ice", "#00FFFF"),
 )
 """Source: CLC+ Backbone, Product User Manual, class list and colours. 0, no label, is transparent."""
+NO_LABEL_CODES = (253, 254, 255)
+"""Coastal sea buffer, outside the area, no data: all become 0."""
 
 STATE_COLOURS: Mapping[str, str] = {
     "queued": "#DDDDDD",

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import structlog
 from shapely.geometry import box
 
 from landpatch.errors import ConfigurationError, InfrastructureError, LandpatchError, PermanentError
@@ -125,6 +126,14 @@ def test_a_patch_beyond_the_scene_is_told_to_show_nothing_and_the_others_are_see
     seen = observe(source.open(), patches=(PATCH, FAR_AWAY))
     assert seen[FAR_AWAY.name] is None
     assert seen[PATCH.name] is not None
+
+
+def test_what_is_said_while_a_patch_is_made_says_of_which_task_and_patch_it_is(source):
+    with structlog.contextvars.bound_contextvars(task="images:1:0"):
+        made = source.open().observe(
+            SCENE, [PATCH], lambda patch, _: (patch.name, structlog.contextvars.get_contextvars()), Turn()
+        )
+        assert dict(made) == {PATCH.name: {"task": "images:1:0", "patch": PATCH.name}}
 
 
 def test_what_it_took_is_counted(source, files):

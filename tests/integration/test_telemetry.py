@@ -126,7 +126,8 @@ def test_every_line_is_json_and_says_of_which_region_product_and_task_it_is(watc
             assert event["region"] == REGION
             assert event["task_id"] in event["event"]
             assert event["trace_id"] == f"{derive_ids(watched.run)[0]:032x}"
-            assert ("product" in event) == event["task"].startswith("images:1:0") or service != "dispatcher"
+            of_a_product = event["task"].startswith("images:") and "settle" not in event["task"]
+            assert ("product" in event) == of_a_product, event
 
 
 # the trace

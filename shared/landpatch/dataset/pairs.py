@@ -8,7 +8,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from landpatch.codec import Image, decode_label, decode_published_image
+from landpatch.codec import Image, decode_label, decode_published_image, decode_published_label
 from landpatch.dataset.entries import Entry
 from landpatch.dataset.places import Place
 from landpatch.errors import PermanentError
@@ -90,7 +90,7 @@ def read_label(place: Place, entry: Entry) -> NDArray[np.uint8] | None:
     key = entry.layout.label(entry.patch)
     data = place.get(key)
     if data is not None:
-        return decode_label(data, entry.patch)
+        return (decode_published_label if entry.image is None else decode_label)(data, entry.patch)
     if entry.labelled:
         raise PermanentError(f"{place.url(key)} is not there, but its index lists it")
     return None

@@ -22,14 +22,13 @@ from landpatch.errors import (
     RequestError,
     TooLargeError,
 )
+from landpatch.legend import NO_LABEL_CODES
 from landpatch.patch import PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 from landpatch.sources.http import fetch
 from landpatch.sources.labels import CLCPLUS, WindowLimits
 
 EDITIONS = (2018, 2021)
 """Years that CLC+ Backbone is served for."""
-NO_LABEL_CODES = (253, 254, 255)
-"""Coastal sea buffer, outside the area, no data: all become 0."""
 MAX_SIDE = 15_000
 """Pixels along a side of a window, at most."""
 _WHAT = "the label service (LANDPATCH_CLCPLUS_URL)"

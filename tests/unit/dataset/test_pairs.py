@@ -167,6 +167,25 @@ def test_a_label_that_is_none_is_refused(copy, label):
         first_pair(root)
 
 
+def label_with(codes):
+    label = np.full((250, 250), 7, "uint8")
+    label[0, : len(codes)] = codes
+    return label
+
+
+def test_where_the_public_training_set_has_no_class_there_is_no_label(copy):
+    root, path = copy
+    np.save(root / "labels" / "LU000" / "2021" / f"{path.stem}.npy", label_with([253, 254, 255]))
+    assert (first_pair(root).label == label_with([0, 0, 0])).all()
+
+
+def test_a_code_that_landpatch_never_writes_is_refused_in_its_own_sets(own, tmp_path):
+    shutil.copytree(own, tmp_path / "own")
+    np.save(tmp_path / "own" / "labels" / "FR101" / "2021" / f"{PARIS[0]}.npy", label_with([253]))
+    with pytest.raises(PermanentError, match="class 253 is unknown"):
+        landpatch.open(tmp_path / "own", "FR101/2021").pair(0)
+
+
 def test_an_object_that_the_index_lists_and_is_not_there_is_named(copy, own, tmp_path):
     root, path = copy
     path.unlink()

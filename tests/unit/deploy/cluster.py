@@ -342,6 +342,9 @@ def _check_worker(pod: Pod, container: Object) -> Iterator[str]:
         return
     if pod.spec.get("terminationGracePeriodSeconds", 30) <= HARD_LIMIT_S:
         yield f"{pod.name}: is killed before the longest task has ended"
+    spreads = pod.spec.get("topologySpreadConstraints", [])
+    if not any(selects(each["labelSelector"], pod.labels) for each in spreads):
+        yield f"{pod.name}: all of them may be on one node"
     if any(each["name"] == "REMAP_SIGTERM" for each in container.get("env", [])):
         yield f"{pod.name}: would give its task back instead of ending it"
 
