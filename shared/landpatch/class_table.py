@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 
 from landpatch.codec import LABEL_CLASSES
 from landpatch.errors import ConfigurationError
+from landpatch.index import MAX_NAME
 
 MAX_TABLE_BYTES = 100_000
-MAX_NAME = 100
-"""Characters."""
 UNKNOWN = 255
 """Stands for a code that the table does not have."""
 _CODES = (-(2**31), 2**31 - 1)

@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from landpatch import picture
 from landpatch.errors import ConfigurationError
 from landpatch.index import PatchRow
-from landpatch.legend import LAND_COVER, NDVI_SCALE, NDWI_SCALE, STATE_COLOURS
+from landpatch.legend import NDVI_SCALE, NDWI_SCALE, STATE_COLOURS, Legend
 from landpatch.patch import PATCH_SIZE_M, Patch, parse_patch
 from landpatch.radiometry import BANDS
 from landpatch.stored import Pair, StoredRegion
@@ -58,10 +58,10 @@ def draw_preview(stored: StoredRegion, pair: Pair) -> bytes:
         if colours:
             _scale(axes, colours)
     shown = None if pair.label is None else picture.classes(pair.label)
-    edition = f"CLC+ Backbone {pair.row.label.edition or ''}".strip() if pair.row.label else "label"
+    edition = f"{stored.legend.title} {pair.row.label.edition or ''}".strip() if pair.row.label else "label"
     _show(cell(0, 2), edition, shown, pair.patch, stored.region.boundary)
     _scale_bar(figure.axes[0], pair.patch)
-    _legend(cell(1, 2), pair.label)
+    _legend(cell(1, 2), stored.legend, pair.label)
     return _save(figure)
 
 
@@ -135,18 +135,18 @@ def _scale_bar(axes: Axes, patch: Patch) -> None:
     axes.text(x + 250, y + 40, "500 m", color="white", fontsize=9, ha="center", weight="bold")
 
 
-def _legend(axes: Axes, label: NDArray[np.uint8] | None) -> None:
+def _legend(axes: Axes, legend: Legend, label: NDArray[np.uint8] | None) -> None:
     """Every class with its share of the patch; those that it has not are pale."""
     axes.set_axis_off()
-    axes.set(xlim=(0, 1), ylim=(len(LAND_COVER) + 1, 0))
+    axes.set(xlim=(0, 1), ylim=(len(legend.classes) + 1, 0))
     counts = np.bincount([] if label is None else label.ravel(), minlength=12)
     total = max(1, counts.sum())
-    entries = [(cover.colour, f"{cover.number}  {cover.name}", counts[cover.number]) for cover in LAND_COVER]
+    entries = [(each.colour, f"{each.number}  {each.name}", counts[each.number]) for each in legend.classes]
     for row, (colour, name, count) in enumerate([*entries, (_EMPTY, "0  no label", counts[0])]):
         alpha = 1.0 if count else 0.35
         place = Rectangle((0.02, row + 0.2), 0.08, 0.6, facecolor=colour, edgecolor="#555555", alpha=alpha)
         axes.add_patch(place)
-        axes.text(0.13, row + 0.5, name, va="center", fontsize=11, alpha=alpha)
+        axes.text(0.13, row + 0.5, name, va="center", fontsize=11, alpha=alpha, parse_math=False)
         share = describe_share(count / total) if count else "–"
         axes.text(0.98, row + 0.5, share, va="center", ha="right", fontsize=11, alpha=alpha)
 

@@ -98,6 +98,8 @@ def build_filename2bbox(rows: Sequence[PatchRow], source: str | None = None) -> 
 Bounds = tuple[float, float, float, float]
 """xmin ymin xmax ymax, metres, EPSG:3035."""
 _BOUNDS_TOLERANCE_M = 0.01
+MAX_NAME = 100
+"""Characters of a class's name."""
 
 
 def read_filename2bbox(data: bytes) -> dict[str, Bounds]:
@@ -314,6 +316,20 @@ def read_source(data: bytes) -> str:
     """
     tags = pq.read_schema(pa.BufferReader(data)).metadata or {}
     return str(tags.get(b"LANDPATCH_SOURCE", b"").decode(errors="replace"))
+
+
+def read_class_names(data: bytes) -> dict[int, str]:
+    """Names of the classes of the labels that a `patches.parquet` lists, by number; empty where they are CLC+
+    Backbone's.
+
+    data: what `read_patches` can read. Raises PermanentError when they are none.
+    """
+    tags = pq.read_schema(pa.BufferReader(data)).metadata or {}
+    try:
+        names = json.loads(tags.get(b"LANDPATCH_CLASSES", b"{}"))
+        return {int(number): name[:MAX_NAME] for number, name in names.items() if name.isprintable()}
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise PermanentError("LANDPATCH_CLASSES is no object of names by number") from error
 
 
 def _is_whole(facts: ImageFacts | LabelFacts | None, numbers: int) -> bool:

@@ -1,12 +1,14 @@
 """What the colours of pictures and maps mean: land cover, states of a patch, scales of the indices."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from landpatch.sources.labels import CLCPLUS
 
 
 @dataclass(frozen=True, slots=True)
 class LandCover:
-    """A class of CLC+ Backbone."""
+    """A class of a land cover map."""
 
     number: int
     """As in a label."""
@@ -31,6 +33,39 @@ LAND_COVER = (
 """Source: CLC+ Backbone, Product User Manual, class list and colours. 0, no label, is transparent."""
 NO_LABEL_CODES = (253, 254, 255)
 """Coastal sea buffer, outside the area, no data: all become 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What the numbers of a region's labels mean."""
+
+    title: str
+    """Of the map that they are from."""
+    classes: tuple[LandCover, ...] = LAND_COVER
+    """By number; those that a label cannot have are left out."""
+    credit: str = ""
+    """Whom to name; empty where it is not known."""
+
+
+CLCPLUS_LEGEND = Legend("CLC+ Backbone", credit="CLC+ Backbone: © European Union, EEA")
+NAMELESS_LEGEND = Legend(
+    "land cover", tuple(replace(cover, name=f"class {cover.number}") for cover in LAND_COVER)
+)
+"""Of labels of which is not known yet what they mean."""
+
+
+def make_legend(sources: Iterable[str], names: Mapping[int, str]) -> Legend:
+    """The legend of a region's labels.
+
+    sources: what its index says of where they are from, `clcplus` or `raster=city.tif;…`. names: of classes
+    of one's own, by number, which get colours of CLC+ Backbone; none where they are CLC+ Backbone's.
+    """
+    titles = sorted({source.removeprefix("raster=").partition(";")[0] for source in sources})
+    if set(titles) <= {CLCPLUS, ""}:
+        return CLCPLUS_LEGEND
+    own = (replace(cover, name=names[cover.number]) for cover in LAND_COVER if cover.number in names)
+    return Legend(", ".join(titles), tuple(own) or LAND_COVER)
+
 
 STATE_COLOURS: Mapping[str, str] = {
     "queued": "#DDDDDD",

@@ -20,13 +20,11 @@ from landpatch import __version__
 from landpatch.errors import ConfigurationError
 from landpatch.grid import patch_boxes, to_lonlat
 from landpatch.index import PatchRow
-from landpatch.legend import LAND_COVER, NDVI_SCALE, STATE_COLOURS
+from landpatch.legend import NDVI_SCALE, STATE_COLOURS, Legend
 from landpatch.patch import parse_patch
 from landpatch.tiles import MEDIA_TYPE, Tile
 
-_CREDIT = (
-    "Modified Copernicus Sentinel data · CLC+ Backbone: © European Union, EEA · Boundaries: © EuroGeographics"
-)
+_PIXELS, _BOUNDARIES = "Modified Copernicus Sentinel data", "Boundaries: © EuroGeographics"
 _BASE_URL = re.compile(r"(?P<origin>https?://(\{s\}\.)?[A-Za-z0-9.-]+(:\d+)?)/[^\s\"'<>]*")
 _BOUNDARY_TOLERANCE_M = 10
 
@@ -80,6 +78,8 @@ class MapPage:
     boundary: Polygon | MultiPolygon
     """EPSG:3035, metres."""
     rows: Sequence[PatchRow]
+    legend: Legend
+    """Of the labels."""
     tiles: Sequence[Tile]
     base_map: BaseMap | None
 
@@ -117,7 +117,7 @@ class MapPage:
             "year": self.year,
             "sandbox": self.source == "sandbox",
             "summary": f"{len(self.rows)} patches, {images} images, {labels} labels",
-            "credit": _CREDIT,
+            "credit": " · ".join(filter(None, (_PIXELS, html.escape(self.legend.credit), _BOUNDARIES))),
             "minZoom": max(0, min(zooms) - 3),
             "minNativeZoom": min(zooms),
             "maxZoom": max(zooms),
@@ -126,10 +126,11 @@ class MapPage:
             "mediaType": MEDIA_TYPE,
             "tiles": _by_layer(self.tiles),
             "hasLabel": labels > 0,
-            "labelTitle": f"CLC+ Backbone {', '.join(map(str, editions))}" if labels else "no labels",
+            "labelName": self.legend.title,
+            "labelTitle": f"{self.legend.title} {', '.join(map(str, editions))}" if labels else "no labels",
             "classes": [
                 asdict(cover) | {"share": round(pixels[cover.number] / max(1, sum(pixels)), 6)}
-                for cover in LAND_COVER
+                for cover in self.legend.classes
             ],
             "ndviScale": NDVI_SCALE,
             "states": STATE_COLOURS,

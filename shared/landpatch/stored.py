@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from landpatch.codec import Image, decode_image, decode_label
 from landpatch.errors import InfrastructureError, PermanentError, RequestError, TransientError
 from landpatch.grid import from_lonlat
-from landpatch.index import PatchRow, read_patches, read_source
+from landpatch.index import PatchRow, read_class_names, read_patches, read_source
 from landpatch.layout import RegionLayout, parse_nuts, patch_of_key
+from landpatch.legend import Legend, make_legend
 from landpatch.patch import Patch, parse_patch
 from landpatch.settings import Settings
 from landpatch.sources.gisco import Boundaries, Bounds, Region, fetch_boundaries, find_regions, pick_region
@@ -48,6 +49,8 @@ class StoredRegion:
     """By patch name, sorted."""
     source: str
     """`sandbox` when the pixels are synthetic."""
+    legend: Legend
+    """Of its labels."""
     store: Store
 
     @property
@@ -148,12 +151,12 @@ def _open(settings: Settings, region: Region, year: int) -> StoredRegion:
         raise RequestError(f"no Sentinel-2 images of {year}: choose a year from {_YEARS.start} on")
     store = open_store(settings)
     layout = RegionLayout(settings.prefix, region.nuts, year)
-    rows, source = read_index(store, layout)
-    return StoredRegion(region, layout, rows, source, store)
+    rows, source, legend = read_index(store, layout)
+    return StoredRegion(region, layout, rows, source, legend, store)
 
 
-def read_index(store: Store, layout: RegionLayout) -> tuple[dict[str, PatchRow], str]:
-    """The rows of a region's index by patch name, sorted, and where its pixels come from.
+def read_index(store: Store, layout: RegionLayout) -> tuple[dict[str, PatchRow], str, Legend]:
+    """The rows of a region's index by patch name, sorted; where its pixels come from; what its labels mean.
 
     Raises RequestError when the region has no index, PermanentError when it cannot be read.
     """
@@ -161,7 +164,9 @@ def read_index(store: Store, layout: RegionLayout) -> tuple[dict[str, PatchRow],
     if data is None:
         raise RequestError(f"{layout.nuts}/{layout.year} has no index; build it with `make region`")
     try:
-        return dict(sorted(read_patches(data).items())), read_source(data)
+        rows = dict(sorted(read_patches(data).items()))
+        sources = {row.label.source for row in rows.values() if row.label is not None}
+        return rows, read_source(data), make_legend(sources, read_class_names(data))
     except PermanentError as error:
         raise PermanentError(f"{layout.images}: {error}") from error
 

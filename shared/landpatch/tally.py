@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from landpatch.codec import LABEL_CLASSES
 from landpatch.index import PatchRow, measure_bands
-from landpatch.legend import LAND_COVER, STATE_COLOURS, LandCover
+from landpatch.legend import CLCPLUS_LEGEND, STATE_COLOURS, LandCover, Legend
 from landpatch.radiometry import BANDS, INDEX_BANDS
 
 RARE_SHARE = 0.01
@@ -69,6 +70,8 @@ class Tally:
     """Why patches or labels are not whole, and how many, most often first."""
     editions: Sequence[int]
     """Of the labels."""
+    label_name: str
+    """Of the map that they are from."""
     valid: Sequence[float]
     """Least, 5th percentile, median and greatest valid fraction of the images; empty without images."""
     clear: Sequence[float]
@@ -109,13 +112,13 @@ def _warn(tally: ClassTally, labels: int) -> str:
     return ""
 
 
-def tally_region(rows: Sequence[PatchRow]) -> Tally:
-    """Add up the rows of an index."""
+def tally_region(rows: Sequence[PatchRow], legend: Legend = CLCPLUS_LEGEND) -> Tally:
+    """Add up the rows of an index; legend: of their labels."""
     images = [row.image for row in rows if row.image is not None]
     labels = [row.label for row in rows if row.label is not None]
     counts = Counter(row.state for row in rows)
     reasons = Counter(reason for row in rows for reason in (row.reason, row.label_reason) if reason)
-    pixels = np.array([label.pixels for label in labels], dtype="int64").reshape(-1, len(LAND_COVER) + 1)
+    pixels = np.array([label.pixels for label in labels], dtype="int64").reshape(-1, len(LABEL_CLASSES))
     return Tally(
         patches=len(rows),
         images=len(images),
@@ -127,7 +130,8 @@ def tally_region(rows: Sequence[PatchRow]) -> Tally:
         editions=sorted({label.edition for label in labels}),
         valid=_quantiles([image.valid_fraction for image in images]),
         clear=_quantiles([image.clear_fraction for image in images]),
-        classes=_tally_classes(pixels),
+        label_name=legend.title,
+        classes=_tally_classes(pixels, legend),
         unlabelled=float(pixels[:, 0].sum() / max(1, pixels.sum())),
         products=_tally_products(rows),
         bands=[BandTally(*band) for band in zip(BANDS, *measure_bands(rows), strict=True)],
@@ -138,7 +142,7 @@ def _quantiles(fractions: Sequence[float]) -> list[float]:
     return np.quantile(fractions, _QUANTILES).tolist() if fractions else []
 
 
-def _tally_classes(pixels: NDArray[np.int64]) -> list[ClassTally]:
+def _tally_classes(pixels: NDArray[np.int64], legend: Legend) -> list[ClassTally]:
     """pixels: (label, class)."""
     labelled = max(1, int(pixels[:, 1:].sum()))
     return [
@@ -148,7 +152,7 @@ def _tally_classes(pixels: NDArray[np.int64]) -> list[ClassTally]:
             share=count / labelled,
             patches=int(np.count_nonzero(pixels[:, cover.number])),
         )
-        for cover in LAND_COVER
+        for cover in legend.classes
     ]
 
 

@@ -131,6 +131,7 @@ def map(
         stored.source,
         stored.region.boundary,
         list(stored.rows.values()),
+        stored.legend,
         tiles,
         base_map,
     )
@@ -173,7 +174,7 @@ def report(
     stored = open_region(settings or reading_settings(), nuts, year)
     folder = _choose_folder(output, f"{_stem(stored)}-report")
     rows = list(stored.rows.values())
-    tally, histograms, shown = tally_region(rows), Histograms(), []
+    tally, histograms, shown = tally_region(rows, stored.legend), Histograms(), []
     names = _spread([row.patch for row in rows if row.image is not None], SAMPLE)
     contacts = set(_spread(names, CONTACTS))
     for pair in follow(stored.read_each(names), len(names), "images"):

@@ -1,6 +1,7 @@
 """Eight patches of Paris in a real store, whose pixels are known."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,20 +65,26 @@ def read_boundary(data: Path) -> Polygon | MultiPolygon:
     return next(shape(feature["geometry"]) for feature in features if feature["id"] == "FR101")
 
 
-def store_region(s3: S3Server, data: Path) -> list[PatchRow]:
-    """Six whole patches, one without a label, one missing."""
+def store_region(
+    s3: S3Server,
+    data: Path,
+    layout: RegionLayout = LAYOUT,
+    source: str = "clcplus",
+    names: Mapping[int, str] | None = None,
+) -> list[PatchRow]:
+    """Six whole patches, one without a label, one missing. source, names: of the labels and their classes."""
     store = S3Store(make_s3_client(s3.endpoint, s3.key, s3.secret), s3.bucket, s3.endpoint)
     bands, classes = make_pair()
     label, rows = encode_label(classes), []
     *whole, unlabelled, missing = lay_grid(read_boundary(data))[12:20]
     for patch in (*whole, unlabelled):
         image = encode_image(bands, patch, TAGS)
-        store.put(LAYOUT.image(patch.name), image)
-        facts = replace(describe_label(label, patch.name, "-"), edition=2021)
+        store.put(layout.image(patch.name), image)
+        facts = replace(describe_label(label, patch.name, "-"), edition=2021, source=source)
         rows.append(PatchRow(patch.name, "partial", "", describe_image(image, patch.name, "-"), facts, ""))
-        store.put(LAYOUT.label(patch.name), label)
+        store.put(layout.label(patch.name), label)
     rows[-1] = replace(rows[-1], label=None, label_reason="the label service was away")
     rows.append(PatchRow(missing.name, "missing", "no <i>product</i> | covers it", None, None, "the same"))
-    store.put(LAYOUT.patches, build_patches(rows, "sandbox"))
-    store.put(LAYOUT.filename2bbox, build_filename2bbox(rows, "sandbox"))
+    store.put(layout.patches, build_patches(rows, "sandbox", names))
+    store.put(layout.filename2bbox, build_filename2bbox(rows, "sandbox"))
     return rows

@@ -13,7 +13,8 @@ from shapely.geometry import box
 
 import landpatch
 from landpatch.errors import ConfigurationError, RequestError
-from tests.contract.paris import NOTRE_DAME, make_settings, read_boundary, store_region
+from landpatch.layout import RegionLayout
+from tests.contract.paris import LAYOUT, NOTRE_DAME, make_settings, read_boundary, store_region
 from tests.environment import clean_environment
 
 pytestmark = pytest.mark.stack
@@ -176,6 +177,29 @@ def test_a_report_shows_its_pictures_and_what_comes_out_of_files_only_as_text(se
     assert "| `S2A_<b>first</b>` |" in text
     assert "no &lt;i&gt;product&lt;/i&gt; | covers it" in page
     assert "no \\<i\\>product\\</i\\> \\| covers it" in text
+
+
+@pytest.fixture
+def other_map(s3, data):
+    """The same region in another year, with labels of a map that is not CLC+ Backbone."""
+    layout = RegionLayout(LAYOUT.prefix, "FR101", 2018)
+    names = {1: "Roofs of $x^$", 10: "<i>Lake</i> | pond"}
+    return store_region(s3, data, layout, "raster=city.tif;classes=0123;nearest", names)
+
+
+def test_labels_of_another_map_are_shown_under_their_own_names(settings, other_map, here):
+    written = landpatch.report("FR101", year=2018, settings=settings)
+    page, text = written.html.read_text(), written.markdown.read_text()
+    for told in (page, text):
+        assert "city.tif 2021" in told
+        assert "CLC+" not in told
+        assert "Lichens" not in told
+    assert "| 1 Roofs of $x^$ | 180,000 | 50.0 % | 6 |" in text
+    assert "| 10 \\<i\\>Lake\\</i\\> \\| pond | 180,000 |" in text
+    assert "10 &lt;i&gt;Lake&lt;/i&gt; | pond</td>" in page
+    assert "CLC+" not in landpatch.map("FR101", year=2018, settings=settings).path.read_text()
+    shown = landpatch.preview(other_map[0].patch, year=2018, settings=settings)
+    assert (np.median(read_panel(shown.png, 0, 2)[:200, :120], axis=(0, 1)) == (255, 1, 0)).all()
 
 
 def test_the_contact_sheet_shows_pairs_in_one_stretch(settings, region, here):

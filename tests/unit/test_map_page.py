@@ -11,6 +11,7 @@ from shapely.geometry import box
 
 from landpatch.errors import ConfigurationError
 from landpatch.index import PatchRow
+from landpatch.legend import CLCPLUS_LEGEND, make_legend
 from landpatch.map_page import GISCO, MapPage, parse_base_map
 from landpatch.tiles import Tile
 
@@ -42,14 +43,14 @@ class Elements(HTMLParser):
         return [text for name, attributes, text in self.found if name == tag and "type" not in attributes]
 
 
-def make_page(base_map=GISCO, name="Paris", reason="", source="cdse"):
+def make_page(base_map=GISCO, name="Paris", reason="", source="cdse", legend=CLCPLUS_LEGEND):
     rows = [
         PatchRow("3757500_2887500_0_20", "missing", reason, None, None, reason),
         PatchRow("3760000_2887500_0_21", "failed", reason, None, None, ""),
     ]
     region = box(3_757_600, 2_887_600, 3_762_000, 2_889_900)
     tiles = [Tile("true", 14, 8298, 5633, b"picture"), Tile("label", 13, 4149, 2816, b"label")]
-    return MapPage("FR101", name, 2021, source, region, rows, tiles, base_map).render()
+    return MapPage("FR101", name, 2021, source, region, rows, legend, tiles, base_map).render()
 
 
 def read_data(page):
@@ -102,6 +103,14 @@ def test_what_comes_out_of_files_is_data_and_never_part_of_the_page():
     assert data["name"] == HOSTILE
     assert data["patches"][0]["reason"] == HOSTILE
     assert data["patches"][0]["labelReason"] == HOSTILE
+
+
+def test_the_labels_of_another_map_have_its_name_and_not_the_credit_of_clc():
+    assert "CLC+ Backbone: © European Union, EEA" in read_data(make_page())["credit"]
+    data = read_data(make_page(legend=make_legend(["raster=city.tif;classes=1"], {1: "Roofs", 3: HOSTILE})))
+    assert data["labelName"] == "city.tif"
+    assert [(each["number"], each["name"]) for each in data["classes"]] == [(1, "Roofs"), (3, HOSTILE)]
+    assert "CLC" not in data["credit"]
 
 
 def test_patches_tiles_and_boundary_are_where_they_belong():

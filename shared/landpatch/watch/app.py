@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from landpatch.errors import AbsentError, ConfigurationError, LandpatchError, PermanentError
 from landpatch.layout import NUTS3_PATTERN
 from landpatch.ledger import open_ledger
+from landpatch.legend import CLCPLUS_LEGEND, NAMELESS_LEGEND, STATE_COLOURS
 from landpatch.patch import Cover, parse_patch
 from landpatch.settings import Settings
 from landpatch.storage import open_store
@@ -27,7 +28,7 @@ from landpatch.watch.feed import MOST_REGIONS, CrowdedError, Feed
 from landpatch.watch.gate import COOKIE, Gate, Pass
 from landpatch.watch.lookout import open_lookout
 from landpatch.watch.maps import Atlas
-from landpatch.watch.patches import KINDS, Showcase, describe_legend
+from landpatch.watch.patches import KINDS, Showcase
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +57,9 @@ class Page:
         self._atlas = Atlas(settings)
         self._showcase = None
         if settings.store_access_key is not None:
-            self._showcase = Showcase(open_store(settings), settings.prefix, open_ledger(settings))
+            legend = NAMELESS_LEGEND if settings.label_rasters else CLCPLUS_LEGEND
+            store, ledger = open_store(settings), open_ledger(settings)
+            self._showcase = Showcase(store, settings.prefix, ledger, legend)
         self.guard = Pass(settings.serve_token) if settings.serve_token is not None else None
         self.feed = Feed(open_lookout(settings, self._atlas), is_ending)
         self._drawing = asyncio.Semaphore(PICTURES_AT_A_TIME)
@@ -104,8 +107,8 @@ class Page:
         return JSONResponse(await run_in_threadpool(found.describe))
 
     async def send_legend(self, _: Request) -> Response:
-        """What the colours mean, and where the pixels come from."""
-        return JSONResponse(describe_legend() | {"source": self._source})
+        """What the colours of states mean, and where the pixels come from."""
+        return JSONResponse({"states": dict(STATE_COLOURS), "source": self._source})
 
     async def send_patch(self, request: Request) -> Response:
         """What is known of a patch."""

@@ -12,10 +12,10 @@ from landpatch import picture
 from landpatch.codec import Image, decode_image, decode_label
 from landpatch.errors import AbsentError
 from landpatch.grid import to_lonlat
-from landpatch.index import read_states
+from landpatch.index import read_class_names, read_states
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
-from landpatch.legend import LAND_COVER, STATE_COLOURS
+from landpatch.legend import Legend, make_legend
 from landpatch.patch import parse_patch
 from landpatch.storage import Store
 
@@ -33,11 +33,13 @@ _OF_IMAGE: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.uint8]]] = {
 class Showcase:
     """Reads patches of a store. May be used by several threads."""
 
-    def __init__(self, store: Store, prefix: str, ledger: Ledger) -> None:
-        """store: the destination, which is only read, below a prefix."""
+    def __init__(self, store: Store, prefix: str, ledger: Ledger, legend: Legend) -> None:
+        """store: the destination, which is only read, below a prefix. legend: of labels of regions that have
+        no index yet."""
         self._store = store
         self._prefix = prefix
         self._ledger = ledger
+        self._legend = legend
         self._images: OrderedDict[str, Image] = OrderedDict()
         self._lock = Lock()
 
@@ -56,7 +58,9 @@ class Showcase:
         place = parse_patch(patch)
         bounds = to_lonlat().transform_bounds(*place.bounds)
         facts: dict[str, Any] = {"bounds": place.bounds, "lonlat": [round(edge, 5) for edge in bounds]}
-        facts["reasons"] = self._explain(layout, patch)
+        key = f"{nuts}/{year}"
+        index = None if key in self._ledger.active() else self._store.get(layout.patches)
+        facts["reasons"] = self._explain(key, patch, index)
         try:
             tags = self._image(layout, patch).tags
             facts |= {"image": self._store.url(layout.image(patch)), "tags": dict(tags)}
@@ -66,20 +70,19 @@ class Showcase:
             label = decode_label(self._read(layout.label(patch)), patch)
             pixels = np.bincount(label.ravel(), minlength=12)
             facts |= {"label": self._store.url(layout.label(patch)), "pixels": pixels.tolist()}
+            legend = self._legend if index is None else make_legend(["raster"], read_class_names(index))
+            facts["classes"] = [[each.number, each.name, each.colour] for each in legend.classes]
         except AbsentError:
             facts["label"] = None
         return facts
 
-    def _explain(self, layout: RegionLayout, patch: str) -> list[str]:
-        """Why it, or its label, is not there: from the ledger while it is built, then from the index."""
-        key = f"{layout.nuts}/{layout.year}"
-        if key in self._ledger.active():
+    def _explain(self, key: str, patch: str, index: bytes | None) -> list[str]:
+        """Why it, or its label, is not there: from the index, or from the ledger while there is none yet."""
+        if index is None:
             found = [self._ledger.outcomes_of(key, kind, [patch]).get(patch) for kind in ("images", "labels")]
             image, label = (outcome.reason if outcome else "" for outcome in found)
         else:
-            index = self._store.get(layout.patches)
-            rows = read_states(index) if index is not None else []
-            row = next((row for row in rows if row.patch == patch), None)
+            row = next((row for row in read_states(index) if row.patch == patch), None)
             image, label = (row.reason, row.label_reason) if row else ("", "")
         return [f"{what}: {reason}" for what, reason in (("image", image), ("label", label)) if reason]
 
@@ -100,11 +103,3 @@ class Showcase:
         if (data := self._store.get(key)) is None:
             raise AbsentError("it is not in the store")
         return data
-
-
-def describe_legend() -> dict[str, Any]:
-    """What the colours mean: land cover by number, states."""
-    return {
-        "classes": [[cover.number, cover.name, cover.colour] for cover in LAND_COVER],
-        "states": dict(STATE_COLOURS),
-    }

@@ -84,7 +84,7 @@ function describe(patch) {
     element(line("SHA-256", ""), "code", patch.image.sha256);
   }
   if (patch.label) {
-    const cell = line("label", `CLC+ Backbone ${patch.label.edition}`);
+    const cell = line("label", `${data.labelName} ${patch.label.edition}`);
     drawClasses(cell, patch.label.pixels);
     element(line("SHA-256", ""), "code", patch.label.sha256);
   } else if (patch.labelReason) {

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from rasterio.io import MemoryFile
 
+from landpatch.index import PatchRow, build_patches
 from landpatch.layout import RegionLayout
 from landpatch.records import Outcome
 from landpatch.settings import Settings
@@ -47,11 +48,10 @@ def test_more_than_it_tells_is_refused(page):
     assert (answer.status_code, answer.json()["fault"]) == (400, f"at most {MOST_REGIONS} regions at a time")
 
 
-def test_a_map_and_a_legend_are_told(page):
+def test_a_map_is_told(page):
     told = page.get("/map/FR101").json()
     assert (told["nuts"], told["name"], len(told["patches"])) == ("FR101", "Paris", 28 * 4)
     assert len(page.get("/map/FR101?cover=within").json()["patches"]) < 28 * 4
-    assert [number for number, *_ in page.get("/legend").json()["classes"]] == list(range(1, 12))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,25 @@ def test_what_is_known_of_a_patch_is_told(page, stored):
     assert 2 < west < east < 2.6
     assert 48.7 < south < north < 49
     assert told["image"].endswith(f"/serve/images/FR101/2021/{stored}.tif")
+    assert [number for number, *_ in told["classes"]] == list(range(1, 12))
+    assert [10, "Water", "#0080FF"] in told["classes"]
+
+
+def test_classes_have_the_names_that_the_index_gives_them(page, stored, environment, redis_client):
+    store = open_store(Settings(_env_file=None, **environment))
+    key = RegionLayout("serve", "FR101", 2021).patches
+    rows = [PatchRow(stored, "complete", "", None, None, "")]
+    store.put(key, build_patches(rows, "cdse", {10: "Lake"}))
+    try:
+        assert page.get(f"/patch/FR101/2021/{stored}").json()["classes"] == [[10, "Lake", "#0080FF"]]
+    finally:
+        store.delete(key)
+
+
+def test_before_there_is_an_index_other_labels_are_not_called_by_the_names_of_clc(environment, stored):
+    with serving(environment | {"LANDPATCH_LABEL_SOURCE": "raster:/city.tif"}) as served:
+        told = served.get(f"/patch/FR101/2021/{stored}").json()
+    assert told["classes"][9][:2] == [10, "class 10"]
 
 
 def test_an_object_that_is_broken_is_said_to_be(page, environment):

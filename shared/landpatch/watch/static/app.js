@@ -152,7 +152,7 @@ if (answer.status === 401) location.assign("/login");
 const legend = await answer.json();
 for (const [state, colour] of Object.entries(legend.states)) document.documentElement.style.setProperty(`--state-${state}`, colour);
 find("sandbox").hidden = legend.source !== "sandbox";
-panel = new Panel(find("panel"), legend);
+panel = new Panel(find("panel"));
 given.forEach(open);
 feed.follow([...cards.keys()]);
 showEmpty();

@@ -6,9 +6,8 @@ const PICTURES = [["true", "true colour"], ["false", "false colour"], ["ndvi", "
 const THERE = new Set(["complete", "partial"]);
 
 export class Panel {
-  constructor(element, legend) {
+  constructor(element) {
     this.element = element;
-    this.legend = legend;
     this.card = null;
   }
 
@@ -82,12 +81,12 @@ export class Panel {
     ].filter(([, value]) => value);
     const list = make("dl", {}, ...entries.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, link(value))]));
     const reasons = facts.reasons.map((reason) => make("p", { class: "fault" }, reason));
-    return [...reasons, ...(facts.pixels ? [this.#describeClasses(facts.pixels)] : []), list];
+    return [...reasons, ...(facts.pixels ? [this.#describeClasses(facts)] : []), list];
   }
 
-  #describeClasses(pixels) {
+  #describeClasses({ pixels, classes: known }) {
     const total = pixels.reduce((sum, each) => sum + each, 0);
-    const classes = this.legend.classes
+    const classes = known
       .map(([number, name, colour]) => ({ number, name, colour, pixels: pixels[number] ?? 0 }))
       .filter((each) => each.pixels)
       .sort((one, other) => other.pixels - one.pixels);
