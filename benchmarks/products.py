@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from landpatch.grid import lay_grid
 from landpatch.patch import Patch
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.eodata import NATIVE_SIZE_M, SCENE_CLASS
 from services.sandbox.jp2 import GRIDS, BandGrid, write_jp2
+from services.sandbox.landscape import load_regions
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("LANDPATCH_STATE_DIR") or ROOT / ".state").resolve() / "bench"
@@ -86,6 +88,11 @@ def _noisy_field(grid: BandGrid, seed: int) -> NDArray[np.uint16]:
     waves = 300 * np.sin(np.arange(grid.size) / (400 / grid.pixel_m))
     image = rng.normal(1500, 45, (grid.size, grid.size)) + waves[:, None] + waves[None, :]
     return image.astype("uint16")
+
+
+def patches_of(what: int | str) -> list[Patch]:
+    """So many patches of the tile, or those of a region that lies in it."""
+    return patches_of_tile(what) if isinstance(what, int) else lay_grid(load_regions()[what])
 
 
 def patches_of_tile(most: int) -> list[Patch]:

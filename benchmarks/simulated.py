@@ -73,9 +73,11 @@ def cut_scene(message: CutScene) -> None:
     records = Records(ledger, message)
     for name in names:
         luck = crc32(f"{name} {message.scene.id}".encode()) / 2**32
+        if not ledger.is_current(message):
+            continue
         if message.composite == "best" and luck >= INCOMPLETE:
             records.add(name, Outcome("complete"))
-        elif ledger.is_current(message):
+        else:
             ledger.keep_observation(message.region, message.run, name, message.scene.id)
     finish(ledger, message, Work(product=message.scene.name), records.outcomes)
 
@@ -87,7 +89,8 @@ def settle_patches(message: SettlePatches) -> None:
     ledger = _ledger()
     records = Records(ledger, message)
     for work in message.patches:
-        records.add(work.name, Outcome("partial"))
+        if ledger.is_current(message):
+            records.add(work.name, Outcome("partial"))
     finish(ledger, message, Work(), records.outcomes)
 
 
@@ -97,6 +100,7 @@ def fetch_labels(message: FetchLabels) -> None:
     """Every label is there."""
     ledger = _ledger()
     ledger.outcomes_of(message.region, "labels", message.patches)
+    ledger.is_current(message)
     outcomes = dict.fromkeys(message.patches, Outcome("complete"))
     ledger.record(message.region, message.run, "labels", outcomes)
     finish(ledger, message, Work(requests=1), outcomes)

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, date, datetime
 from typing import Any
 
-from benchmarks.products import METADATA, ROOT, patches_of_tile, product_name, product_path
+from benchmarks.products import METADATA, ROOT, patches_of, product_name, product_path
 from landpatch.codec import encode_image
 from landpatch.composite import compose_best
 from landpatch.ledger import open_ledger
@@ -32,7 +32,7 @@ def cut(job: dict[str, Any]) -> dict[str, Any]:
     settings = load_settings(None)
     ledger = open_ledger(settings)
     worker = ImageWorker(settings, open_store(settings), open_imagery(settings), ledger, Turn())
-    patches = patches_of_tile(job["patches"])
+    patches = patches_of(job["patches"])
     took = {"patches": 0, "bytes": 0, "requests": 0}
     begin, begin_cpu = time.monotonic(), time.process_time()
     for number in job["products"]:
@@ -80,7 +80,7 @@ def floor(job: dict[str, Any]) -> dict[str, Any]:
         files[label.replace("B0", "B")] = path.read_bytes()
     metadata = (ROOT / "tests/data/sentinel2" / METADATA[0] / "MTD_MSIL2A.xml").read_bytes()
     memory = MemoryProduct("FLOOR", parse_radiometry(metadata, "FLOOR"), files)
-    patches = patches_of_tile(job["patches"])
+    patches = patches_of(job["patches"])
     sites = locate_patches(memory.product, patches)
     needed = needed_tiles(memory.product, sites)
     begin, begin_cpu = time.monotonic(), time.process_time()
@@ -110,7 +110,7 @@ def floor(job: dict[str, Any]) -> dict[str, Any]:
         "encode_cpu_s_patch": encode_s,
         "image_bytes": sum(sizes) / len(sizes),
         "tiles": sum(map(len, needed.values())),
-        "product_bytes": sum(map(len, files.values())),
+        "product_bytes": sum(map(len, files.values())) + len(metadata),
     }
 
 

@@ -126,14 +126,16 @@ class File(Protocol):
 class ChunkedFile:
     """A file of which chunks are fetched ahead."""
 
-    def __init__(self, loader: Loader, chunks: Sequence[Chunk]) -> None:
-        """chunks: of this file, by offset."""
+    def __init__(self, loader: Loader, chunks: Sequence[Chunk], first: bytes = b"") -> None:
+        """chunks: of this file, by offset. first: its first bytes, which are there already."""
         self._loader = loader
+        self._first = first
         self._chunks = list(chunks)
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly so many bytes; raises ValueError for any that no chunk holds."""
-        pieces, at, end = [], offset, offset + length
+        pieces, end = [self._first[offset : offset + length]], offset + length
+        at = offset + len(pieces[0])
         for chunk in self._chunks:
             if at < end and chunk.offset <= at < chunk.offset + chunk.length:
                 begin = at - chunk.offset

@@ -75,11 +75,12 @@ class ImageWorker:
     ) -> Write:
         """Make what is to be written of a patch: its image, or the observation for a later round."""
         layout = self._layout(message)
-        kept = self._kept(layout, work)
         # A median takes in every scene that the patch may use; it is composed when they are used up.
-        composite = compose_best([*kept.values(), observation])
-        if message.composite == "best" and self._is_complete(composite):
-            return self._encode(message, patch, [*kept, message.scene], composite, records)
+        if message.composite == "best":
+            kept = self._kept(layout, work)
+            composite = compose_best([*kept.values(), observation])
+            if self._is_complete(composite):
+                return self._encode(message, patch, [*kept, message.scene], composite, records)
         with stage("encode"):
             data = encode_observation(observation)
 
@@ -157,8 +158,10 @@ class ImageWorker:
         state: State = "complete" if self._is_complete(composite) else "partial"
 
         def write() -> None:
-            self.store.put(self._layout(message).image(patch.name), data, "image/tiff")
-            records.add(patch.name, Outcome(state))
+            # An image of a run that is over may be another than the one that its region has by now.
+            if self.ledger.is_current(message):
+                self.store.put(self._layout(message).image(patch.name), data, "image/tiff")
+                records.add(patch.name, Outcome(state))
 
         return write
 

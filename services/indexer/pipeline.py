@@ -44,6 +44,9 @@ class Indexer:
         request = message.request
         layout = RegionLayout(self.settings.prefix, request.nuts, request.year)
         rows = self._rows(request, layout)
+        if not self.ledger.is_current(message):
+            log.warning("the run is over; its index is not written")
+            return
         source = self.settings.source
         parquet = "application/vnd.apache.parquet"
         self.store.put(layout.patches, build_patches(rows, source, self._labels.names), parquet)

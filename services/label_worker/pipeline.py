@@ -55,6 +55,8 @@ class LabelWorker:
         work = Work()
         outcomes = dict(before)
         for part in self._fetch_parts(message.label_year, patches) if patches else ():
+            if not self.ledger.is_current(message):
+                return  # labels of a run that is over may be of another edition than its region has by now
             found = {patch.name: self._write(message, patch, part.window) for patch in part.patches}
             work = replace(work, requests=work.requests + part.refusals + part.window.requests)
             self.ledger.record(message.region, message.run, "labels", found)

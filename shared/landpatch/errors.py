@@ -8,6 +8,7 @@
     │   ├── AbsentError       what was asked for is not there
     │   └── TooLargeError     a smaller request will be answered
     └── ConfigurationError    stops at the start; the user mends the request or the settings
+        ├── DestinationError  the destination store refuses; later on, a region waits for it as for an outage
         ├── RequestError      the request itself is wrong
         └── MissingExtraError an optional library is not installed
     InfrastructureError is a TransientError: Redis or the store cannot be reached.
@@ -56,6 +57,10 @@ class TooLargeError(PermanentError):
 
 class ConfigurationError(LandpatchError):
     """The settings are wrong: a bucket that does not exist, credentials that are refused."""
+
+
+class DestinationError(ConfigurationError):
+    """The destination store refuses: its bucket, or the credentials, which may also have expired."""
 
 
 class RequestError(ConfigurationError):

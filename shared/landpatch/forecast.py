@@ -26,6 +26,8 @@ TILE_M = 10_240
 """Side of a JP2 tile of a 10 m band."""
 PRODUCT_TILES = 121
 """JP2 tiles of a 10 m band: 11 x 11, of which the last in each row and column are smaller."""
+FIRST_WITH_TLM = (5, 12)
+"""The baseline from which on the files say where their JP2 tiles lie."""
 TILE_CPU_S = 0.83
 """To decode what lies in one tile of the 10 m bands, in all bands; benchmark `dense`."""
 PATCH_CPU_S = 0.055
@@ -90,9 +92,11 @@ Price = Callable[[Scene, Sequence[Patch]], Forecast]
 
 
 def price_parts(scene: Scene, patches: Sequence[Patch]) -> Forecast:
-    """Of those parts of a product that are needed."""
+    """Of those parts of a product that are needed, where it says where they lie; else of its bands, whole:
+    to walk to them is worth its requests only in the north-west of a product."""
     tiles = min(PRODUCT_TILES, count_tiles(patches))
-    size = (scene.size or PRODUCT_BYTES) * BAND_SHARE * tiles / PRODUCT_TILES
+    share = tiles / PRODUCT_TILES if scene.baseline >= FIRST_WITH_TLM else 1
+    size = (scene.size or PRODUCT_BYTES) * BAND_SHARE * share
     requests = HEAD_REQUESTS + max(13, round(size / CHUNK_BYTES))
     return Forecast(tasks=1, bytes=round(size), requests=requests, cpu_s=_cut_s(tiles, len(patches)))
 

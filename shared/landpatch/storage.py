@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from landpatch.deadline import time_pools
 from landpatch.errors import (
     ConfigurationError,
+    DestinationError,
     InfrastructureError,
     LandpatchError,
     PermanentError,
@@ -283,7 +284,8 @@ class S3Store:
         """What a fault of the destination means: whatever is not a wrong setting has to be waited for, as no
         other product would fare better."""
         meant = translate(error, self._what)
-        return meant if isinstance(meant, ConfigurationError) else InfrastructureError(str(meant))
+        kind = DestinationError if isinstance(meant, ConfigurationError) else InfrastructureError
+        return kind(str(meant))
 
 
 def check_listing(page: Mapping[str, Any], prefix: str, what: str, failure: type[TransientError]) -> None:

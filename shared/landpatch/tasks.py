@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from landpatch.celery import TASKS
 from landpatch.counters import Count, Durations
-from landpatch.errors import InfrastructureError, LandpatchError, TransientError
+from landpatch.errors import DestinationError, InfrastructureError, LandpatchError, TransientError
 from landpatch.lease import Lease
 from landpatch.ledger import Ledger, open_ledger
 from landpatch.messages import CutScene, FetchLabels, SettlePatches, TaskMessage
@@ -174,7 +174,7 @@ class _Attempt(Generic[M]):
                 raise TransientError(LOST)
             body(self.message)
             _ENDED.add(self.name, "done")
-        except InfrastructureError as error:
+        except (InfrastructureError, DestinationError) as error:
             outages = round(self.number * OUTAGES_AN_ATTEMPT) % OUTAGES_AN_ATTEMPT + 1
             pause = pause_s(outages, self.retry_s, LONGEST_OUTAGE_PAUSE)
             self._put_off("outage", error, str(error), pause, forgive=1 - 1 / OUTAGES_AN_ATTEMPT)

@@ -124,6 +124,16 @@ def test_labels_are_those_of_the_place_however_much_the_service_gives_at_once(
     assert ledger.pending("FR101/2021", "labels") == 2
 
 
+def test_a_run_that_is_over_writes_no_labels(world):
+    store, ledger, message, _ = world
+    ledger.fail("FR101/2021", message.run, "the store was away for too long")
+    ledger.start(RegionRequest(nuts="FR101", year=2021, start="2021-06-01", end="2021-09-30"))
+    with serving(ImageServer(10**9, None).answer) as server:
+        make_worker(world, server.url).fetch(message)
+    assert stored(store) == {}
+    assert ledger.outcomes("FR101/2021", "labels") == {}
+
+
 def test_what_was_refused_once_is_not_asked_for_again(world, redis_client):
     _, _, message, other = world
     service = ImageServer(700_000, (200, OVERSIZE))

@@ -28,7 +28,7 @@ def ask(nuts):
     return prepare_request(nuts, 2021, 2021, 30, "05-01", "09-30", "intersects", "best", date(2026, 1, 1))
 
 
-def product(number, patches, cloud=0.0):
+def product(number, patches, cloud=0.0, baseline="N0512"):
     """A product over all patches, as the catalogue lists it."""
     from shapely import union_all
 
@@ -37,8 +37,8 @@ def product(number, patches, cloud=0.0):
     seen = scene("x", cloud, union_all(patch_boxes(patches)).envelope.buffer(5000), number)
     return {
         "Id": f"00000000-0000-0000-0000-{number:012d}",
-        "Name": seen.name,
-        "S3Path": f"/eodata/Sentinel-2/{seen.name}",
+        "Name": (name := seen.name.replace("N0510", baseline)),
+        "S3Path": f"/eodata/Sentinel-2/{name}",
         "Online": True,
         "ContentLength": 600_000_000,
         "GeoFootprint": mapping(seen.footprint),
@@ -85,6 +85,11 @@ def test_a_region_of_which_nothing_is_there_takes_all_its_patches(store, data, r
     assert (made.patches, made.images, made.labels, made.uncovered) == (28, 28, 28, 0)
     assert (made.products, made.rounds, made.label_requests) == (1, 1, 1)
     assert 0.01 < made.bytes / 600e6 < 0.15
+    with catalogue([product(1, patches, baseline="N0511")]) as server:
+        ((_, whole),) = planner(store, data, server).forecast([ask("FR101")])
+    # Files that do not say where their tiles lie are fetched whole: some three quarters of a product.
+    assert 0.7 < whole.bytes / 600e6 < 0.8
+    assert whole.cpu_s == made.cpu_s
     assert [entry.key for entry in store.find("")] == before
 
 

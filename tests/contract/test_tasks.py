@@ -151,11 +151,12 @@ def test_every_kind_of_failure_ends_as_it_should(world, worker):
     assert world.failure(toys.KILLED_ONCE) == ""
 
 
-def test_while_the_store_is_away_attempts_do_not_count(world, worker):
-    world.add(toys.OUTAGE)
-    send(world.message(toys.OUTAGE))
-    world.wait_until_over(toys.OUTAGE)
-    assert world.begun(toys.OUTAGE) == 7
+@pytest.mark.parametrize("toy", [toys.OUTAGE, toys.REFUSED], ids=["away", "refused"])
+def test_while_the_store_cannot_be_used_attempts_do_not_count(world, worker, toy):
+    world.add(toy)
+    send(world.message(toy))
+    world.wait_until_over(toy)
+    assert world.begun(toy) == 7
     assert not world.ledger.dead_letters(REGION)
 
 

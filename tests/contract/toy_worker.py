@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from landpatch.celery import finish, make_app
-from landpatch.errors import InfrastructureError, PermanentError, TransientError
+from landpatch.errors import DestinationError, InfrastructureError, PermanentError, TransientError
 from landpatch.ledger import open_ledger
 from landpatch.messages import FetchLabels
 from landpatch.records import Outcome, Work
@@ -45,6 +45,8 @@ def fetch_labels(message: FetchLabels) -> None:
         raise MemoryError
     if message.block == toys.AWAY:
         raise InfrastructureError("the destination store is full")
+    if message.block == toys.REFUSED and begun <= 6:
+        raise DestinationError("the credentials for the destination store have expired")
     if message.block == toys.OUTAGE and begun <= 6:
         raise InfrastructureError("the destination store cannot be reached")
     if message.block == toys.KILLED or (message.block == toys.KILLED_ONCE and begun == 1):

@@ -1,3 +1,3 @@
 """What the toy worker does with a block, by its number."""
 
-FINE, TRANSIENT, PERMANENT, BUG, OUTAGE, KILLED, KILLED_ONCE, SLOW, MEMORY, AWAY = range(10)
+FINE, TRANSIENT, PERMANENT, BUG, OUTAGE, KILLED, KILLED_ONCE, SLOW, MEMORY, AWAY, REFUSED = range(11)

@@ -39,7 +39,7 @@ def cut(open_eodata, open_store, destination, redis_client):
     direct = open_store(destination.server.endpoint)
     direct.delete(KEY)
 
-    def run(request_s: float = LONG_S, memory_bytes: int = 2**31) -> bytes | None:
+    def run(request_s: float = LONG_S, memory_bytes: int = 2**31, is_over: bool = False) -> bytes | None:
         ledger = Ledger(redis_client)
         request = RegionRequest(nuts="FR101", year=2023, start=date(2023, 5, 1), end=date(2023, 9, 30))
         message = CutScene(
@@ -51,10 +51,14 @@ def cut(open_eodata, open_store, destination, redis_client):
         assert ledger.open_round(
             request.key, message.run, 1, [message, message.model_copy(update={"scene": other})]
         )
+        if is_over:
+            ledger.fail(request.key, message.run, "the store was away for too long")
+            ledger.start(request.model_copy(update={"max_cloud": 10}))
         settings = Settings(_env_file=None).model_copy(update={"memory_bytes": memory_bytes, "threads": 2})
         imagery = ProductImagery(settings, open_eodata(request_s=request_s))
         ImageWorker(settings, open_store(request_s=request_s), imagery, ledger, Turn()).cut(message)
-        assert ledger.outcomes(request.key, "images")[PATCH.name].state == "complete"
+        found = {name: outcome.state for name, outcome in ledger.outcomes(request.key, "images").items()}
+        assert found == ({} if is_over else {PATCH.name: "complete"})
         return direct.get(KEY)
 
     yield run
@@ -75,6 +79,10 @@ def assert_every_pixel_is_in_its_place(image: bytes) -> None:
 
 def test_without_a_fault_every_pixel_is_in_its_place(cut):
     assert_every_pixel_is_in_its_place(cut())
+
+
+def test_a_run_that_is_over_stores_no_image(cut):
+    assert cut(is_over=True) is None
 
 
 def test_faults_that_pass_leave_every_pixel_in_its_place(cut, eo, destination):

@@ -227,6 +227,13 @@ def test_what_is_broken_or_gone_is_made_again_byte_for_byte(stack, paris):
     (store / images[1]).write_bytes(before[images[1]][:100_000])
     (store / images[2]).write_bytes(b'{"error": {"code": 500}}')
     (store / labels[3]).write_bytes(b"")
+    # Of the right length, and nothing but the bytes tells that it is another.
+    (store / images[4]).write_bytes(before[images[5]])
+    (store / labels[4]).write_bytes(before[labels[5]])
+    assert before[labels[4]] != before[labels[5]]
+    flipped = bytearray(before[images[6]])
+    flipped[len(flipped) // 2] ^= 0x10
+    (store / images[6]).write_bytes(flipped)
     run = stack.landpatch("region", "FR101", "--json")
     assert run.returncode == 0, run.stderr
     assert {key for key, data in stack.files().items() if before.get(key) != data} <= {

@@ -7,6 +7,7 @@ from shapely.geometry import box
 
 from landpatch.coverage import measure_coverage
 from landpatch.forecast import (
+    BAND_SHARE,
     CLOUD_POWER,
     PATCH_CPU_S,
     PRODUCT_BYTES,
@@ -72,8 +73,9 @@ def test_the_same_question_has_the_same_answer():
 
 
 def test_a_product_whose_size_is_unknown_is_taken_to_be_as_large_as_most():
-    known = replace(scene("a", 0), size=round(PRODUCT_BYTES))
-    unknown = forecast_images(measure_coverage(PATCHES, [scene("a", 0)]), NAMES, 6)
+    one = scene("a", 0, baseline=(5, 12))
+    known = replace(one, size=round(PRODUCT_BYTES))
+    unknown = forecast_images(measure_coverage(PATCHES, [one]), NAMES, 6)
     assert unknown == forecast_images(measure_coverage(PATCHES, [known]), NAMES, 6)
     assert 0.02 < unknown.bytes / PRODUCT_BYTES < 0.2
 
@@ -112,7 +114,7 @@ def test_the_quota_is_told_in_days():
 
 
 def test_a_source_of_whole_products_moves_all_of_them_in_one_request_each():
-    scenes = [replace(scene("whole", 0), size=10**9), scene("other", 0, day=2)]
+    scenes = [replace(scene("whole", 0, baseline=(5, 12)), size=10**9), scene("other", 0, day=2)]
     coverage = measure_coverage(PATCHES, scenes)
     parts, wholes = (forecast_images(coverage, NAMES[:1], 6, price) for price in (price_parts, price_whole))
     assert (wholes.bytes, wholes.requests, wholes.tasks) == (10**9, 1, 1)
@@ -120,6 +122,17 @@ def test_a_source_of_whole_products_moves_all_of_them_in_one_request_each():
     assert wholes.cpu_s == parts.cpu_s
     unknown = forecast_images(measure_coverage(PATCHES, scenes[1:]), NAMES[:1], 6, price_whole)
     assert unknown.bytes == PRODUCT_BYTES
+
+
+def test_of_a_product_that_does_not_say_where_its_tiles_lie_all_bands_are_moved():
+    made = {}
+    for baseline in ((5, 11), (5, 12)):
+        one = replace(scene("one", 0, baseline=baseline), size=10**9)
+        made[baseline] = forecast_images(measure_coverage(PATCHES, [one]), NAMES[:1], 6)
+    assert made[5, 11].bytes == 10**9 * BAND_SHARE
+    assert made[5, 12].bytes < made[5, 11].bytes / 10
+    assert made[5, 12].requests < made[5, 11].requests
+    assert made[5, 12].cpu_s == made[5, 11].cpu_s
 
 
 def test_what_is_rendered_takes_processing_units_by_the_patch_and_no_decoding():
