@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from landpatch.composite import Observation
@@ -25,8 +24,7 @@ from landpatch.radiometry import (
     to_reflectance,
 )
 from landpatch.sources.product_files import SCENE_CLASS
-from landpatch.stages import carry_context, stage
-from landpatch.traces import span
+from landpatch.stages import carry_context, making, stage
 from landpatch.warp import Warp, Window, needed_window, project_corners, project_patch
 from services.image_worker.bands import Band, Pixels
 from services.image_worker.loader import Room
@@ -159,8 +157,7 @@ def cut_patches(
     tiles = _Tiles(bands, sites, room)
 
     def work(site: Site) -> T:
-        name = site.patch.name
-        with structlog.contextvars.bound_contextvars(patch=name), span("patch", patch=name):
+        with making(site.patch.name):
             tiles.wait(site)
             with stage("warp"):
                 observation = _observe(product, tiles, site, scene_id) if site.tiles else None

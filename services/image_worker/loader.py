@@ -126,16 +126,14 @@ class File(Protocol):
 class ChunkedFile:
     """A file of which chunks are fetched ahead."""
 
-    def __init__(self, loader: Loader, chunks: Sequence[Chunk], first: bytes = b"") -> None:
-        """chunks: of this file, by offset. first: its first bytes, which are there already."""
+    def __init__(self, loader: Loader, chunks: Sequence[Chunk]) -> None:
+        """chunks: of this file, by offset."""
         self._loader = loader
-        self._first = first
         self._chunks = list(chunks)
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly so many bytes; raises ValueError for any that no chunk holds."""
-        pieces, end = [self._first[offset : offset + length]], offset + length
-        at = offset + len(pieces[0])
+        pieces, at, end = [], offset, offset + length
         for chunk in self._chunks:
             if at < end and chunk.offset <= at < chunk.offset + chunk.length:
                 begin = at - chunk.offset

@@ -1,13 +1,13 @@
 """A product: what its small files say, and its bands on their way into memory."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from landpatch.errors import PermanentError
-from landpatch.jp2 import HEAD_BYTES, Span, TileParts, coding_of
+from landpatch.jp2 import HEAD_BYTES, TileParts, coding_of
 from landpatch.messages import SceneRef
 from landpatch.metadata import parse_radiometry
 from landpatch.radiometry import Radiometry
@@ -56,10 +56,10 @@ class RemoteProduct:
 
         Raises PermanentError or TransientError.
         """
-        self._files, self._read = remote.files, remote.read
+        self._files, self._ask = remote.files, remote.read
         self._connections = connections
         self._first: dict[str, bytes] = {}
-        """The first bytes of each band, which are not fetched again."""
+        """Of each band's file, by key."""
         metadata = self._files.metadata
         radiometry = parse_radiometry(self._read(metadata, 0, self._files.sizes[metadata]), name)
         with ThreadPoolExecutor(connections, initializer=carry_context()) as pool:
@@ -69,8 +69,15 @@ class RemoteProduct:
     def _read_head(self, name: str, band: str) -> BandHead:
         key = self._files.bands[band]
         size = self._files.sizes[key]
-        self._first[band] = self._read(key, 0, min(HEAD_BYTES, size))
-        return open_head(self._first[band], size, band, name)
+        self._first[key] = self._ask(key, 0, min(HEAD_BYTES, size))
+        return open_head(self._first[key], size, band, name)
+
+    def _read(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly so many bytes of a file; its first are there already, and are not asked for again."""
+        held = self._first.get(key, b"")[offset : offset + length]
+        if len(held) == length:
+            return held
+        return held + self._ask(key, offset + len(held), length - len(held))
 
     @contextmanager
     def fetch(self, needed: Needed, rates: Rates, room: Room) -> Iterator[dict[str, Band]]:
@@ -79,16 +86,11 @@ class RemoteProduct:
             plans = list(
                 pool.map(lambda band: self._plan(band, needed[band.name], rates), self.product.bands.values())
             )
-        chunks = {
-            band.name: [self._chunk(band, span) for span in self._rest(band.name, fetch.spans)]
-            for band, fetch in plans
-        }
+        chunks = {band.name: [self._chunk(band, span) for span in fetch.spans] for band, fetch in plans}
         every = [chunk for own in chunks.values() for chunk in own]
         with Loader(self._read, every, self._connections, room) as loader:
             yield {
-                band.name: Band(
-                    band, ChunkedFile(loader, chunks[band.name], self._first[band.name]), needed[band.name]
-                )
+                band.name: Band(band, ChunkedFile(loader, chunks[band.name]), needed[band.name])
                 for band, _ in plans
             }
 
@@ -96,24 +98,12 @@ class RemoteProduct:
         fetch = plan_fetch(band.head, needed, rates)
         if fetch.how != "walk":
             return band, fetch
-        parts = TileParts(band.head, partial(self._read_of, band.name), band.what)
+        key = self._files.bands[band.name]
+        parts = TileParts(band.head, partial(self._read, key), band.what)
         for tile in needed:
             parts.locate(tile)
         known = replace(band, head=replace(band.head, spans=parts.found_so_far()))
         return known, plan_fetch(known.head, needed, rates)
-
-    def _read_of(self, band: str, offset: int, length: int) -> bytes:
-        """So many bytes of a band; asked for only where they are not among its first."""
-        held = self._first[band][offset : offset + length]
-        return held if len(held) == length else self._read(self._files.bands[band], offset, length)
-
-    def _rest(self, band: str, spans: Iterable[Span]) -> Iterator[Span]:
-        """Spans without the first bytes of the file."""
-        held = len(self._first[band])
-        for offset, length in spans:
-            begin = max(offset, held)
-            if begin < offset + length:
-                yield begin, offset + length - begin
 
     def _chunk(self, band: BandHead, span: tuple[int, int]) -> Chunk:
         """Chunks of all bands are fetched from north to south."""

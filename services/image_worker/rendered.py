@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import numpy as np
-import structlog
 
 from landpatch.blocks import bound_block, lay_rectangles
 from landpatch.composite import Observation
@@ -25,8 +24,7 @@ from landpatch.radiometry import (
 )
 from landpatch.sources.account import Traffic
 from landpatch.sources.sentinelhub import Rendering, SentinelHub
-from landpatch.stages import carry_context
-from landpatch.traces import span
+from landpatch.stages import carry_context, making
 from services.image_worker.turn import Turn
 
 T = TypeVar("T")
@@ -77,8 +75,7 @@ class RenderedImagery:
                     rendering: Rendering = rendering,
                     bounds: tuple[int, int, int, int] = bounds,
                 ) -> T:
-                    name = patch.name
-                    with structlog.contextvars.bound_contextvars(patch=name), span("patch", patch=name):
+                    with making(patch.name):
                         return then(patch, cut_observation(rendering, bounds, patch, scene))
 
                 with turn:

@@ -308,14 +308,18 @@ def _unflatten(record: dict[str, object]) -> PatchRow:
     return PatchRow(image=image, label=label, **texts)
 
 
+def _read_tags(data: bytes) -> dict[bytes, bytes]:
+    """What a parquet file says of itself."""
+    return pq.read_schema(pa.BufferReader(data)).metadata or {}
+
+
 def read_source(data: bytes) -> str:
     """Where the pixels of the patches come from that a `patches.parquet` lists: `cdse` or `sandbox`; empty
     when it does not say.
 
     data: what `read_patches` can read.
     """
-    tags = pq.read_schema(pa.BufferReader(data)).metadata or {}
-    return str(tags.get(b"LANDPATCH_SOURCE", b"").decode(errors="replace"))
+    return _read_tags(data).get(b"LANDPATCH_SOURCE", b"").decode(errors="replace")
 
 
 def read_class_names(data: bytes) -> dict[int, str]:
@@ -324,7 +328,7 @@ def read_class_names(data: bytes) -> dict[int, str]:
 
     data: what `read_patches` can read. Raises PermanentError when they are none.
     """
-    tags = pq.read_schema(pa.BufferReader(data)).metadata or {}
+    tags = _read_tags(data)
     try:
         names = json.loads(tags.get(b"LANDPATCH_CLASSES", b"{}"))
         return {int(number): name[:MAX_NAME] for number, name in names.items() if name.isprintable()}

@@ -48,23 +48,27 @@ class Legend:
 
 
 CLCPLUS_LEGEND = Legend("CLC+ Backbone", credit="CLC+ Backbone: © European Union, EEA")
-NAMELESS_LEGEND = Legend(
-    "land cover", tuple(replace(cover, name=f"class {cover.number}") for cover in LAND_COVER)
-)
-"""Of labels of which is not known yet what they mean."""
+
+
+def name_classes(names: Mapping[int, str]) -> tuple[LandCover, ...]:
+    """Classes of one's own, in the colours of CLC+ Backbone; CLC+ Backbone's where there are no names.
+
+    names: by number.
+    """
+    own = (replace(cover, name=names[cover.number]) for cover in LAND_COVER if cover.number in names)
+    return tuple(own) or LAND_COVER
 
 
 def make_legend(sources: Iterable[str], names: Mapping[int, str]) -> Legend:
     """The legend of a region's labels.
 
-    sources: what its index says of where they are from, `clcplus` or `raster=city.tif;…`. names: of classes
-    of one's own, by number, which get colours of CLC+ Backbone; none where they are CLC+ Backbone's.
+    sources: what its index says of where they are from, `clcplus` or `raster=city.tif;…`. names: see
+    `name_classes`.
     """
     titles = sorted({source.removeprefix("raster=").partition(";")[0] for source in sources})
     if set(titles) <= {CLCPLUS, ""}:
         return CLCPLUS_LEGEND
-    own = (replace(cover, name=names[cover.number]) for cover in LAND_COVER if cover.number in names)
-    return Legend(", ".join(titles), tuple(own) or LAND_COVER)
+    return Legend(", ".join(titles), name_classes(names))
 
 
 STATE_COLOURS: Mapping[str, str] = {

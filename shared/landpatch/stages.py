@@ -9,6 +9,8 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Literal, get_args
 
+import structlog
+
 from landpatch.counters import Durations
 from landpatch.traces import span
 
@@ -31,6 +33,13 @@ def stage(name: Stage) -> Iterator[None]:
             yield
     finally:
         _SECONDS.add(perf_counter() - begin, name)
+
+
+@contextmanager
+def making(patch: str) -> Iterator[None]:
+    """A patch is made: its lines of the log and its spans say which."""
+    with structlog.contextvars.bound_contextvars(patch=patch), span("patch", patch=patch):
+        yield
 
 
 def carry_context() -> Callable[[], None]:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from landpatch.errors import AbsentError, ConfigurationError, LandpatchError, PermanentError
 from landpatch.layout import NUTS3_PATTERN
 from landpatch.ledger import open_ledger
-from landpatch.legend import CLCPLUS_LEGEND, NAMELESS_LEGEND, STATE_COLOURS
+from landpatch.legend import STATE_COLOURS
 from landpatch.patch import Cover, parse_patch
 from landpatch.settings import Settings
 from landpatch.storage import open_store
@@ -57,9 +57,8 @@ class Page:
         self._atlas = Atlas(settings)
         self._showcase = None
         if settings.store_access_key is not None:
-            legend = NAMELESS_LEGEND if settings.label_rasters else CLCPLUS_LEGEND
             store, ledger = open_store(settings), open_ledger(settings)
-            self._showcase = Showcase(store, settings.prefix, ledger, legend)
+            self._showcase = Showcase(store, settings.prefix, ledger, clcplus=not settings.label_rasters)
         self.guard = Pass(settings.serve_token) if settings.serve_token is not None else None
         self.feed = Feed(open_lookout(settings, self._atlas), is_ending)
         self._drawing = asyncio.Semaphore(PICTURES_AT_A_TIME)

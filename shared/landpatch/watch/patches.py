@@ -15,7 +15,7 @@ from landpatch.grid import to_lonlat
 from landpatch.index import read_class_names, read_states
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
-from landpatch.legend import Legend, make_legend
+from landpatch.legend import LAND_COVER, name_classes
 from landpatch.patch import parse_patch
 from landpatch.storage import Store
 
@@ -33,13 +33,17 @@ _OF_IMAGE: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.uint8]]] = {
 class Showcase:
     """Reads patches of a store. May be used by several threads."""
 
-    def __init__(self, store: Store, prefix: str, ledger: Ledger, legend: Legend) -> None:
-        """store: the destination, which is only read, below a prefix. legend: of labels of regions that have
-        no index yet."""
+    def __init__(self, store: Store, prefix: str, ledger: Ledger, *, clcplus: bool) -> None:
+        """store: the destination, which is only read, below a prefix. clcplus: whether labels of regions that
+        have no index yet are CLC+ Backbone's."""
         self._store = store
         self._prefix = prefix
         self._ledger = ledger
-        self._legend = legend
+        self._classes = (
+            LAND_COVER
+            if clcplus
+            else name_classes({cover.number: f"class {cover.number}" for cover in LAND_COVER})
+        )
         self._images: OrderedDict[str, Image] = OrderedDict()
         self._lock = Lock()
 
@@ -70,8 +74,8 @@ class Showcase:
             label = decode_label(self._read(layout.label(patch)), patch)
             pixels = np.bincount(label.ravel(), minlength=12)
             facts |= {"label": self._store.url(layout.label(patch)), "pixels": pixels.tolist()}
-            legend = self._legend if index is None else make_legend(["raster"], read_class_names(index))
-            facts["classes"] = [[each.number, each.name, each.colour] for each in legend.classes]
+            classes = self._classes if index is None else name_classes(read_class_names(index))
+            facts["classes"] = [[each.number, each.name, each.colour] for each in classes]
         except AbsentError:
             facts["label"] = None
         return facts

@@ -95,6 +95,7 @@ def await_pictures(browser):
 def click(browser, state, key=PARIS):
     """Click a patch that has the colour of a state."""
     canvas = card(browser, key).locator(".map canvas")
-    wait_until(lambda: canvas.evaluate(SPOT, STATE_COLOURS[state]), what=f"a patch that is {state} is drawn")
-    x, y = canvas.evaluate(SPOT, STATE_COLOURS[state])
+    x, y = wait_until(
+        lambda: canvas.evaluate(SPOT, STATE_COLOURS[state]), what=f"a patch that is {state} is drawn"
+    )
     canvas.click(position={"x": x, "y": y})
