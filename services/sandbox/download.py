@@ -8,18 +8,19 @@ import re
 import time
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from services.sandbox.catalogue import find_product
-from services.sandbox.gate import Gate
+from services.sandbox.gate import PIECE_BYTES, Gate, PacedResponse
 from services.sandbox.identity import Identity
 from services.sandbox.options import Parts
 
-_PIECE_BYTES = 131_072
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -49,17 +50,21 @@ class Download:
         return self._stream(archive, product["Name"], asked if self.parts == "given" else "")
 
     def _stream(self, archive: Path, name: str, asked: str) -> Response:
-        size = archive.stat().st_size
-        span = _read_range(asked, size)
-        begin, end = span or (0, size)
-        headers = {
-            "Content-Length": str(end - begin),
-            "Content-Disposition": f'attachment; filename="{name.removesuffix(".SAFE")}.zip"',
-        }
-        if span:
-            headers |= {"Content-Range": f"bytes {begin}-{end - 1}/{size}", "ETag": f'"{archive.stem}"'}
-        body = _read(archive, begin, end, self.gate)
-        return StreamingResponse(body, 206 if span else 200, headers, "application/octet-stream")
+        with ExitStack() as inside:
+            inside.callback(self.gate.leave)
+            file = inside.enter_context(archive.open("rb"))
+            size = archive.stat().st_size
+            span = _read_range(asked, size)
+            begin, end = span or (0, size)
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(end - begin),
+                "Content-Disposition": f'attachment; filename="{name.removesuffix(".SAFE")}.zip"',
+            }
+            if span:
+                headers |= {"Content-Range": f"bytes {begin}-{end - 1}/{size}", "ETag": f'"{archive.stem}"'}
+            pieces = _read(file, begin, end)
+            return PacedResponse(self.gate, inside.pop_all(), pieces, 206 if span else 200, headers)
 
 
 def _read_range(asked: str, size: int) -> tuple[int, int] | None:
@@ -73,20 +78,11 @@ def _read_range(asked: str, size: int) -> tuple[int, int] | None:
     return (begin, end) if begin < end else None
 
 
-async def _read(archive: Path, begin: int, end: int, gate: Gate) -> AsyncIterator[bytes]:
-    """Bytes of a file, no faster than a connection may take them."""
-    started, sent = time.monotonic(), 0
-    try:
-        with archive.open("rb") as file:
-            file.seek(begin)
-            while piece := file.read(min(_PIECE_BYTES, end - begin - sent)):
-                sent += len(piece)
-                gate.tally.bytes += len(piece)
-                yield piece
-                early_s = sent / gate.bytes_per_s - (time.monotonic() - started)
-                await asyncio.sleep(max(0, early_s))
-    finally:
-        gate.leave()
+async def _read(file: BinaryIO, begin: int, end: int) -> AsyncIterator[bytes]:
+    """Bytes of a file, in pieces."""
+    file.seek(begin)
+    while piece := file.read(min(PIECE_BYTES, end - file.tell())):
+        yield piece
 
 
 def _pack(root: Path, name: str, s3_path: str) -> Path:

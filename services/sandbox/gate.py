@@ -16,11 +16,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from yarl import URL
 
 from landpatch.quota import EXHAUSTED_BYTES_PER_S, Quota
 
-_PIECE_BYTES = 131_072
+PIECE_BYTES = 131_072
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "server", "date"}
 
 
@@ -74,6 +75,42 @@ class Gate:
         self._open -= 1
 
 
+class PacedResponse(StreamingResponse):
+    """A body, no faster than a connection may take it.
+
+    The request is over when the last bytes go out: a client that has them may ask again at once.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        inside: ExitStack,
+        pieces: AsyncIterator[bytes],
+        status: int,
+        headers: dict[str, str],
+    ) -> None:
+        """inside: what is closed when the request is over, however it ends."""
+        super().__init__(self._pace(pieces), status, headers)
+        self._gate = gate
+        self._inside = inside
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._inside:
+            await super().__call__(scope, receive, send)
+
+    async def _pace(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        begin, size, due = time.monotonic(), 0, b""
+        async for piece in pieces:
+            if due:
+                yield due
+            due = piece
+            size += len(piece)
+            self._gate.tally.bytes += len(piece)
+            await asyncio.sleep(size / self._gate.bytes_per_s - (time.monotonic() - begin))
+        self._inside.close()
+        yield due
+
+
 def make_gate(upstream: str, quota: Quota) -> Starlette:
     """The application; upstream: URL of the S3 server."""
     gate = Gate(quota)
@@ -90,12 +127,15 @@ def make_gate(upstream: str, quota: Quota) -> Starlette:
         if wait_s is not None:
             body = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>SlowDown</Code></Error>'
             return Response(body, 429, media_type="application/xml", headers={"Retry-After": str(wait_s)})
-        with ExitStack() as failed:
-            failed.callback(gate.leave)
+        with ExitStack() as inside:
+            inside.callback(gate.leave)
             answer = await _ask(request, upstream)
-            failed.pop_all()  # from here on the stream lets go
-        headers = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
-        return StreamingResponse(_stream(answer, gate), answer.status, headers)
+            inside.callback(answer.close)
+            headers = {
+                name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP
+            }
+            pieces = answer.content.iter_chunked(PIECE_BYTES)
+            return PacedResponse(gate, inside.pop_all(), pieces, answer.status, headers)
 
     async def tell(_: Request) -> Response:
         return JSONResponse(asdict(gate.tally))
@@ -123,19 +163,3 @@ async def _ask(request: Request, upstream: str) -> aiohttp.ClientResponse:
         data=await request.body() or None,
         allow_redirects=False,
     )
-
-
-async def _stream(answer: aiohttp.ClientResponse, gate: Gate) -> AsyncIterator[bytes]:
-    """The body, no faster than a connection may take it."""
-    begin, size = time.monotonic(), 0
-    try:
-        async for piece in answer.content.iter_chunked(_PIECE_BYTES):
-            size += len(piece)
-            gate.tally.bytes += len(piece)
-            yield piece
-            early_s = size / gate.bytes_per_s - (time.monotonic() - begin)
-            if early_s > 0.001:
-                await asyncio.sleep(early_s)
-    finally:
-        answer.close()
-        gate.leave()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import redis
 import requests
+from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from landpatch.errors import PermanentError, TransientError
@@ -20,7 +21,7 @@ from services.stack.ports import free_port
 from tests.contract.conftest import S3Server
 from tests.http_server import Request, serving
 from tests.processes import listening
-from tests.waiting import LONG_S
+from tests.waiting import LONG_S, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -95,6 +96,13 @@ def get(gate, span=None, client=None):
     return (client or gate.client()).get_object(Bucket="bucket", Key=KEY, **options)["Body"]
 
 
+def get_unless_refused(gate):
+    try:
+        return get(gate, (0, 9)).read()
+    except ClientError:
+        return None
+
+
 def test_the_gate_passes_on_what_is_signed_whole_and_in_ranges(open_gate):
     gate = open_gate(GENEROUS)
     assert get(gate).read() == CONTENT
@@ -113,9 +121,24 @@ def test_the_gate_refuses_the_fifth_connection_and_says_when_to_come_again(open_
     answer = refused.value.response["ResponseMetadata"]
     assert (answer["HTTPStatusCode"], answer["HTTPHeaders"]["retry-after"]) == (429, "1")
     assert [len(body.read()) for body in bodies] == [len(CONTENT)] * 4
-    time.sleep(1.5)  # the gate lets a connection go when its last bytes are due
     assert get(gate).read() == CONTENT
     assert gate.tally() == {"requests": 6, "refused": 1, "peak_connections": 4, "bytes": 5 * len(CONTENT)}
+
+
+def test_the_gate_lets_in_at_once_who_has_all_that_was_asked_for(open_gate):
+    gate = open_gate(Quota(1, 100_000, 2000, 10**12))
+    one, other = gate.client(), gate.client()  # over one connection, a request waits for the one before
+    for number in range(5):
+        start = 20_000 * number
+        assert get(gate, (start, start + 19_999), one).read() == CONTENT[start : start + 20_000]
+        other.head_object(Bucket="bucket", Key=KEY)
+    assert gate.tally() == {"requests": 10, "refused": 0, "peak_connections": 1, "bytes": 100_000}
+
+
+def test_the_gate_lets_go_of_a_connection_that_is_broken_off(open_gate):
+    gate = open_gate(Quota(1, 100_000, 2000, 10**12))
+    get(gate).close()
+    assert wait_until(lambda: get_unless_refused(gate)) == CONTENT[:10]
 
 
 def test_the_gate_gives_a_connection_no_more_bytes_a_second_than_allowed(open_gate):
