@@ -25,6 +25,7 @@ from shapely.geometry import Polygon
 
 from benchmarks.stage import Stage, open_stage
 from services.sandbox.landscape import NUTS_FILE
+from services.sandbox.odata import MAX_SKIP
 from services.sandbox.scenes import Tile, load_tiles
 
 PATH = "/odata/v1/Products"
@@ -100,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         top, skip = int(query.get("$top", 20)), int(query.get("$skip", 0))
+        if skip > MAX_SKIP:
+            self.send_error(422)
+            return
         found = find(query["$filter"]) if "$filter" in query else _everything()[0]
         page: dict[str, Any] = {"value": found[skip : skip + top]}
         if skip + top < len(found):

@@ -1,254 +1,32 @@
-"""The catalogue, asked over HTTP: every page, every product once, nothing that cannot be had."""
+"""The catalogue, asked over HTTP: every product once, nothing that cannot be had."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
-import shapely
 from hypothesis import given
 from hypothesis import strategies as st
-from shapely.geometry import MultiPolygon, Point, box, mapping
+from shapely.geometry import MultiPolygon, box, mapping
 
 from landpatch.coverage import drop_reprocessed
 from landpatch.errors import ConfigurationError, PermanentError, TransientError
 from landpatch.sources.odata import (
-    MAX_PAGES,
-    Findings,
-    build_filter,
     check_catalogue,
-    find_scenes,
     parse_footprint,
 )
-from tests import http_server
-from tests.http_server import Request, Server, quick_session
-
-PATH = "/odata/v1/Products"
-AREA = box(2.2, 48.8, 2.4, 48.9)
-START, END = date(2021, 5, 1), date(2021, 9, 30)
-TILE_AREA = box(1.7, 48.7, 3.1, 49.6)
-
-Answer = tuple[int, dict[str, str], bytes]
-
-
-@contextmanager
-def serving(answer: Callable[[Server, str], Answer]) -> Iterator[Server]:
-    """A catalogue; `answer` decides what it says."""
-
-    def reply(request: Request) -> None:
-        status, headers, body = answer(request.server, request.path)
-        request.send(status, body, **{name.replace("-", "_"): value for name, value in headers.items()})
-
-    with http_server.serving(reply, PATH) as server:
-        yield server
-
-
-def serving_pages(
-    pages: list[list[dict[str, Any]]], next_link: str = "@odata.nextLink"
-) -> "contextmanager[Any]":
-    """A catalogue of these pages, chained by `$skiptoken`."""
-
-    def answer(server: Any, path: str) -> Answer:
-        number = int(dict(parse_qsl(urlsplit(path).query)).get("$skiptoken", 0))
-        page: dict[str, Any] = {"@odata.context": "$metadata#Products(Attributes())", "value": pages[number]}
-        if number + 1 < len(pages):
-            page[next_link] = f"{server.url}?$skiptoken={number + 1}"
-        return 200, {"Content-Type": "application/json"}, json.dumps(page).encode()
-
-    return serving(answer)
-
-
-def find(url: str, max_cloud: float = 30) -> Findings:
-    return find_scenes(url, quick_session(), AREA, START, END, max_cloud)
-
-
-def find_in(*pages: list[dict[str, Any]], **options: Any) -> Findings:
-    with serving_pages(list(pages), **options) as server:
-        return find(server.url)
-
-
-def product(  # each is one field that a test varies
-    number: int = 1,
-    *,
-    platform: str = "S2A",
-    sensed: datetime = datetime(2021, 6, 1, 10, 50, 31, tzinfo=UTC),
-    baseline: str = "0500",
-    tile: str = "31UDQ",
-    last: str = "20230212T061204",
-    cloud: object = 12.5,
-    decimals: int = 3,
-    **fields: object,
-) -> dict[str, Any]:
-    """An entry with the shape of genuine ones; `fields` replace, `...` removes."""
-    name = f"{platform}_MSIL2A_{sensed:%Y%m%dT%H%M%S}_N{baseline}_R051_T{tile}_{last}.SAFE"
-    attributes = [
-        ("String", "productType", "S2MSI2A"),
-        ("String", "tileId", tile),
-        ("String", "processorVersion", f"{baseline[:2]}.{baseline[2:]}"),
-        ("Integer", "relativeOrbitNumber", 51),
-        ("Double", "cloudCover", cloud),
-    ]
-    entry = {
-        "@odata.mediaContentType": "application/octet-stream",
-        "Id": str(UUID(int=number)),
-        "Name": name,
-        "ContentType": "application/octet-stream",
-        "ContentLength": 1_164_018_562,
-        "OriginDate": _stamp(sensed, decimals),
-        "PublicationDate": _stamp(sensed, decimals),
-        "ModificationDate": _stamp(sensed, decimals),
-        "Online": True,
-        "EvictionDate": "9999-12-31T23:59:59.999999Z",
-        "S3Path": f"/eodata/Sentinel-2/MSI/L2A_N0500/{sensed:%Y/%m/%d}/{name}",
-        "Checksum": [],
-        "ContentDate": {"Start": _stamp(sensed, decimals), "End": _stamp(sensed, decimals)},
-        "Footprint": f"geography'SRID=4326;{TILE_AREA.wkt}'",
-        "GeoFootprint": mapping(TILE_AREA),
-        "Attributes": [
-            {"@odata.type": f"#OData.CSC.{kind}Attribute", "Name": key, "Value": value, "ValueType": kind}
-            for kind, key, value in attributes
-            if value is not ...
-        ],
-    } | fields
-    return {key: value for key, value in entry.items() if value is not ...}
-
-
-def _stamp(moment: datetime, decimals: int) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{'024000'[:decimals]}Z"
-
-
-# a genuine chain
-
-
-def test_a_genuine_chain_is_followed_to_its_end_and_what_is_not_sentinel_2_l2a_is_left_out(data):
-    real_host = "https://catalogue.dataspace.copernicus.eu"
-    texts = [(data / f"odata/cdsetool_odata_page_{n}.json").read_text() for n in range(1, 6)]
-    assert sum(real_host + PATH in text for text in texts) == 4
-
-    def answer(server: Any, path: str) -> Answer:
-        skip = int(dict(parse_qsl(urlsplit(path).query)).get("$skip", 0))
-        return 200, {}, texts[skip // 10].replace(real_host, server.base).encode()
-
-    with serving(answer) as server:
-        findings = find(server.url)
-    skips = [dict(parse_qsl(urlsplit(path).query)).get("$skip") for path in server.paths]
-    assert skips == [None, "10", "20", "30", "40"]
-    assert findings == Findings(scenes=(), offline=0, unusable=47, requests=5)
-    assert json.loads(texts[0])["@odata.count"] == 47
-
-
-# what is asked for
-
-
-def test_the_first_request_says_what_is_wanted_and_in_which_order():
-    with serving_pages([[product()]]) as server:
-        find(server.url, max_cloud=12)
-    query = parse_qs(urlsplit(server.paths[0]).query, strict_parsing=True)
-    assert query == {
-        "$filter": [build_filter(AREA, START, END, 12)],
-        "$orderby": ["ContentDate/Start asc"],
-        "$top": ["1000"],
-        "$expand": ["Attributes"],
-    }
-
-
-def test_a_next_page_is_asked_for_exactly_as_the_catalogue_says():
-    with serving_pages([[product(1)], [product(2)]]) as server:
-        find(server.url)
-    assert server.paths[1:] == [f"{PATH}?$skiptoken=1"]
-
-
-def test_the_filter_names_collection_product_type_days_cloud_and_an_area_around_the_region():
-    text = build_filter(AREA, START, END, 30)
-    assert text.split(" and ")[0] == "Collection/Name eq 'SENTINEL-2'"
-    assert "'productType' and att/OData.CSC.StringAttribute/Value eq 'S2MSI2A'" in text
-    assert "ContentDate/Start ge 2021-05-01T00:00:00.000Z" in text
-    assert "ContentDate/Start le 2021-09-30T23:59:59.999Z" in text
-    assert "'cloudCover' and att/OData.CSC.DoubleAttribute/Value le 30.00)" in text
-    ring = text.partition("SRID=4326;")[2].removesuffix("')")
-    assert shapely.from_wkt(ring).contains(AREA)
-
-
-def test_the_filter_stays_short_for_a_coast_with_many_islands():
-    islands = MultiPolygon(
-        [Point(x, y).buffer(0.01) for x in range(-5, 5) for y in range(45, 55)]  # 100 parts
-    )
-    text = build_filter(islands, START, END, 30)
-    assert len(text) < 2000
-    assert shapely.from_wkt(text.partition("SRID=4326;")[2].removesuffix("')")).contains(islands)
-
-
-# pages
-
-
-@pytest.mark.parametrize("key", ["@odata.nextLink", "@odata.nextlink", "@OData.NextLink"])
-def test_the_next_page_is_found_whatever_the_case_of_its_key(key):
-    assert len(find_in([product(1)], [product(2)], [product(3)], next_link=key).scenes) == 3
-
-
-def test_a_product_that_pages_repeat_counts_once():
-    findings = find_in([product(1), product(2)], [product(2), product(3)], [product(1), product(1)])
-    assert [scene.id for scene in findings.scenes] == [str(UUID(int=n)) for n in (1, 2, 3)]
-    assert (findings.offline, findings.unusable, findings.requests) == (0, 0, 3)
-
-
-@pytest.mark.parametrize("back_to", [0, 1, 2])
-def test_a_chain_that_leads_back_leaves_products_out_and_is_not_believed(back_to):
-    def answer(server: Any, path: str) -> Answer:
-        number = int(dict(parse_qsl(urlsplit(path).query)).get("$skiptoken", 0))
-        following = number + 1 if number < 2 else back_to
-        page = {"value": [product(number)], "@odata.nextLink": f"{server.url}?$skiptoken={following}"}
-        return 200, {}, json.dumps(page).encode()
-
-    with serving(answer) as server, pytest.raises(TransientError, match="back to one that was read"):
-        find(server.url)
-    assert len(server.paths) <= 4
-
-
-def test_a_chain_without_an_end_is_given_up():
-    def answer(server: Any, _: str) -> Answer:
-        link = f"{server.url}?$skiptoken={len(server.paths)}"
-        return 200, {}, json.dumps({"value": [product()], "@odata.nextLink": link}).encode()
-
-    with serving(answer) as server, pytest.raises(PermanentError, match=f"more than {MAX_PAGES} pages"):
-        find(server.url)
-    assert len(server.paths) == MAX_PAGES
-
-
-@pytest.mark.parametrize("link", ["$skiptoken=1", None, ""])
-def test_an_empty_page_is_the_last(link):
-    def answer(server: Any, _: str) -> Answer:
-        page = {"value": [], "@odata.nextLink": link and f"{server.url}?{link}"}
-        return 200, {}, json.dumps(page).encode()
-
-    with serving(answer) as server:
-        assert find(server.url) == Findings((), 0, 0, 1)
-
-
-@pytest.mark.parametrize(
-    "link",
-    [
-        "https://catalogue.example/odata/v1/Products?$skip=1000",
-        "http://127.0.0.1:{port}@catalogue.example/odata/v1/Products?$skip=1000",
-        "http://127.0.0.1:{port}/elsewhere?$skip=1000",
-        "file:///etc/hostname",
-        {"href": "x"},
-        17,
-    ],
+from tests.catalogues import (
+    TILE_AREA,
+    Answer,
+    find,
+    find_in,
+    product,
+    serving,
+    serving_pages,
 )
-def test_a_next_page_of_another_service_is_refused(link):
-    def answer(server: Any, _: str) -> Answer:
-        target = link.replace("{port}", str(server.server_port)) if isinstance(link, str) else link
-        return 200, {}, json.dumps({"value": [product()], "@odata.nextLink": target}).encode()
-
-    with serving(answer) as server, pytest.raises(PermanentError, match="another service"):
-        find(server.url)
-    assert len(server.paths) == 1
-
+from tests.http_server import quick_session
 
 # products
 

@@ -5,7 +5,7 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/OData.html
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any, TypeGuard
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import requests
 import shapely
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from shapely.geometry import MultiPolygon, Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
@@ -26,6 +26,8 @@ from landpatch.sources.gisco import UNREADABLE
 from landpatch.sources.http import fetch
 
 PAGE_SIZE = 1000
+MAX_SKIP = 10_000
+"""Products that the catalogue passes over to give those behind them; it refuses to pass over more."""
 MAX_PAGES = 100
 MAX_PAGE_BYTES = 40_000_000
 """1000 genuine products have some 3 MB."""
@@ -55,6 +57,16 @@ class _Product(BaseModel):
     footprint: str | None = Field(None, alias="Footprint", max_length=1_000_000)
     geo_footprint: dict[str, Any] | None = Field(None, alias="GeoFootprint")
     attributes: list[_Attribute] = Field(alias="Attributes")
+
+
+class _ContentDate(BaseModel):
+    start: AwareDatetime = Field(alias="Start")
+
+
+class _Dated(BaseModel):
+    """A product of any kind: what it is ordered by."""
+
+    content_date: _ContentDate = Field(alias="ContentDate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +121,20 @@ def outline(area: BaseGeometry) -> BaseGeometry:
     return area.convex_hull.buffer(0.01).simplify(0.005)
 
 
-def build_filter(area: BaseGeometry, start: date, end: date, max_cloud: float) -> str:
+def build_filter(area: BaseGeometry, begin: datetime, end: datetime, max_cloud: float) -> str:
     """The `$filter` for Sentinel-2 L2A products that touch an area.
 
     area: EPSG:4326, lon lat; its convex hull is asked for, as the catalogue bounds a query's length.
-    start, end: first and last day, UTC. max_cloud: percent.
+    begin, end: first and last moment, UTC. max_cloud: percent.
     """
     ring = ",".join(f"{lon:.5f} {lat:.5f}" for lon, lat in shapely.get_coordinates(outline(area)))
-    begin = datetime.combine(start, time.min, UTC)
-    finish = datetime.combine(end, time.max, UTC)
     return " and ".join(
         [
             "Collection/Name eq 'SENTINEL-2'",
             "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType' and "
             "att/OData.CSC.StringAttribute/Value eq 'S2MSI2A')",
             f"ContentDate/Start ge {_stamp(begin)}",
-            f"ContentDate/Start le {_stamp(finish)}",
+            f"ContentDate/Start le {_stamp(end)}",
             "Attributes/OData.CSC.DoubleAttribute/any(att:att/Name eq 'cloudCover' and "
             f"att/OData.CSC.DoubleAttribute/Value le {max_cloud:.2f})",
             f"OData.CSC.Intersects(area=geography'SRID=4326;POLYGON(({ring}))')",
@@ -139,44 +149,82 @@ def _stamp(moment: datetime) -> str:
 def find_scenes(
     url: str, session: requests.Session, area: BaseGeometry, start: date, end: date, max_cloud: float
 ) -> Findings:
-    """All Sentinel-2 L2A products that touch an area; arguments as in `build_filter`.
+    """All Sentinel-2 L2A products that touch an area.
 
-    Follows every page, in an explicit order; a product that pages repeat counts once. Raises
-    TransientError, also for pages that lead back and so leave products out, or PermanentError for an
-    answer that is none or pages that do not end.
+    area, max_cloud: as in `build_filter`. start, end: first and last day, UTC. Follows every page, in an
+    explicit order, and asks anew from the last product on where the catalogue goes no further; a product that
+    comes again counts once. Raises TransientError, also for pages that lead back and so leave products out,
+    or PermanentError for an answer that is none or pages that do not end.
     """
-    params: dict[str, str] | None = {
-        "$filter": build_filter(area, start, end, max_cloud),
-        "$orderby": "ContentDate/Start asc",
-        "$top": str(PAGE_SIZE),
-        "$expand": "Attributes",
-    }
+    begin, last = datetime.combine(start, time.min, UTC), datetime.combine(end, time.max, UTC)
     products: dict[str, _Product] = {}
-    visited: set[str] = set()
-    page_url: str | None = url
-    unusable = 0
-    while page_url is not None:
-        if page_url in visited:
-            raise TransientError(f"{_WHAT} leads from page {len(visited)} back to one that was read already")
-        visited.add(page_url)
-        if len(visited) > MAX_PAGES:
+    unusable = pages = 0
+    for page in _read_pages(url, session, lambda since: build_filter(area, since, last, max_cloud), begin):
+        pages += 1
+        if pages > MAX_PAGES:
             raise PermanentError(f"{_WHAT} has more than {MAX_PAGES} pages; ask for a shorter time")
-        page = _read_page(fetch(session, page_url, params, _WHAT, MAX_PAGE_BYTES))
         for entry in page["value"]:
             try:
                 product = _Product.model_validate(entry)
                 products[product.id] = product
             except ValidationError:
                 unusable += 1
-        page_url, params = _next_page(page, url), None
     online = [product for product in products.values() if product.online]
     scenes = [scene for product in online if (scene := _to_scene(product, max_cloud)) is not None]
     return Findings(
         scenes=tuple(sorted(scenes, key=lambda scene: scene.id)),
         offline=len(products) - len(online),
         unusable=unusable + len(online) - len(scenes),
-        requests=len(visited),
+        requests=pages,
     )
+
+
+def _read_pages(
+    url: str, session: requests.Session, filter_since: Callable[[datetime], str], begin: datetime
+) -> Iterator[dict[str, Any]]:
+    """Every page of an answer, and of the questions that go on where the catalogue goes no further."""
+    since: datetime | None = begin
+    while since is not None:
+        params = {
+            "$filter": filter_since(since),
+            "$orderby": "ContentDate/Start asc",
+            "$top": str(PAGE_SIZE),
+            "$expand": "Attributes",
+        }
+        passed, following = 0, None
+        for page in _follow(url, session, params):
+            yield page
+            passed += len(page["value"])
+            if passed > MAX_SKIP:
+                following = _time_of_last(page, since)
+                break
+        since = following
+
+
+def _follow(url: str, session: requests.Session, params: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """The pages of one question."""
+    visited: set[str] = set()
+    page_url: str | None = url
+    while page_url is not None:
+        if page_url in visited:
+            raise TransientError(f"{_WHAT} leads from page {len(visited)} back to one that was read already")
+        visited.add(page_url)
+        page = _read_page(
+            fetch(session, page_url, params if page_url == url else None, _WHAT, MAX_PAGE_BYTES)
+        )
+        yield page
+        page_url = _next_page(page, url)
+
+
+def _time_of_last(page: dict[str, Any], since: datetime) -> datetime:
+    """When the last product of a page begins, which has to be later than what was asked for."""
+    try:
+        last = _Dated.model_validate(page["value"][-1]).content_date.start
+    except ValidationError as error:
+        raise PermanentError(f"{_WHAT} gives a product without a time; ask for a shorter time") from error
+    if last <= since:
+        raise PermanentError(f"{_WHAT} has more than {MAX_SKIP} products of one moment")
+    return last
 
 
 def _read_page(body: bytes) -> dict[str, Any]:
