@@ -1,6 +1,7 @@
 """Small training sets whose pixels tell where they are, as landpatch writes them and as the public one is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,13 @@ def write_own(
     clear: Sequence[float] = (),
     unlabelled: Sequence[str] = (),
     water: Sequence[str] = (),
+    source: str = "clcplus",
+    names: Mapping[int, str] | None = None,
 ) -> None:
     """A region as landpatch writes it, with all its indexes.
 
     clear: clear fraction by patch, 1 by default. water: the patches of which one pixel is of class 10.
+    source, names: of the labels and their classes, as the index has them.
     """
     layout = RegionLayout("data", nuts, year)
     rows = []
@@ -75,11 +79,11 @@ def write_own(
         labelled = patch not in unlabelled
         if labelled:
             _put(root, layout.label(patch), label)
-        facts = describe_label(label, patch, "etag") if labelled else None
+        facts = replace(describe_label(label, patch, "etag"), source=source) if labelled else None
         rows.append(PatchRow(patch, "complete", "", describe_image(image, patch, "etag"), facts, ""))
     rows.append(PatchRow("10000_2887500_1_99999", "missing", "no valid pixel", None, None, ""))
     _put(root, layout.filename2bbox, build_filename2bbox(rows))
-    _put(root, layout.patches, build_patches(rows))
+    _put(root, layout.patches, build_patches(rows, classes=names))
     _put(root, layout.normalization, build_normalization(rows))
 
 

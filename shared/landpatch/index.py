@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -17,6 +17,7 @@ from landpatch.codec import LABEL_CLASSES
 from landpatch.errors import PermanentError
 from landpatch.grid import patch_boxes
 from landpatch.layout import patch_of_filename
+from landpatch.legend import Legend, make_legend
 from landpatch.patch import CRS as GRID_CRS
 from landpatch.patch import PATCH_SIZE_M, Patch, parse_patch
 from landpatch.radiometry import BANDS
@@ -334,6 +335,15 @@ def read_class_names(data: bytes) -> dict[int, str]:
         return {int(number): name[:MAX_NAME] for number, name in names.items() if name.isprintable()}
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise PermanentError("LANDPATCH_CLASSES is no object of names by number") from error
+
+
+def read_legend(data: bytes, rows: Iterable[PatchRow]) -> Legend:
+    """What the labels mean that a `patches.parquet` lists.
+
+    rows: what `read_patches` has read of it. Errors as of `read_class_names`.
+    """
+    sources = {row.label.source for row in rows if row.label is not None}
+    return make_legend(sources, read_class_names(data))
 
 
 def _is_whole(facts: ImageFacts | LabelFacts | None, numbers: int) -> bool:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from landpatch.codec import Image, decode_image, decode_label
 from landpatch.errors import InfrastructureError, PermanentError, RequestError, TransientError
 from landpatch.grid import from_lonlat
-from landpatch.index import PatchRow, read_class_names, read_patches, read_source
+from landpatch.index import PatchRow, read_legend, read_patches, read_source
 from landpatch.layout import RegionLayout, parse_nuts, patch_of_key
-from landpatch.legend import Legend, make_legend
+from landpatch.legend import Legend
 from landpatch.patch import Patch, parse_patch
 from landpatch.settings import Settings
 from landpatch.sources.gisco import Boundaries, Bounds, Region, fetch_boundaries, find_regions, pick_region
@@ -165,8 +165,7 @@ def read_index(store: Store, layout: RegionLayout) -> tuple[dict[str, PatchRow],
         raise RequestError(f"{layout.nuts}/{layout.year} has no index; build it with `make region`")
     try:
         rows = dict(sorted(read_patches(data).items()))
-        sources = {row.label.source for row in rows.values() if row.label is not None}
-        return rows, read_source(data), make_legend(sources, read_class_names(data))
+        return rows, read_source(data), read_legend(data, rows.values())
     except PermanentError as error:
         raise PermanentError(f"{layout.images}: {error}") from error
 

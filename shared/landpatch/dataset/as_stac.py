@@ -172,8 +172,9 @@ def _label_asset(entry: Entry, url: Callable[[str], str]) -> dict[str, Any]:
         "href": url(entry.layout.label(entry.patch)),
         "type": "application/x-npy",
         "roles": ["labels"],
-        "title": "CLC+ Backbone classes 1 to 11, 0 = no label; pixel (i, j) is that of the image",
+        "title": f"{entry.legend.title} classes, 0 = no label; pixel (i, j) is that of the image",
         "data_type": "uint8",
+        "landpatch:classes": [{"value": each.number, "name": each.name} for each in entry.legend.classes],
     }
     if entry.label is not None:
         asset["landpatch:class_pixels"] = list(entry.label.pixels)

@@ -1,5 +1,6 @@
 """A pair, or a whole training set, as an xarray Dataset. Imported only where xarray is wanted."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dask
@@ -13,23 +14,21 @@ from landpatch.dataset.dataset import Dataset
 from landpatch.dataset.pairs import Pair
 from landpatch.errors import RequestError
 from landpatch.index import Bounds
+from landpatch.legend import Legend
 from landpatch.patch import CRS, PATCH_SIZE_PX, PIXEL_SIZE_M
 from landpatch.radiometry import BANDS
 
 _SHAPE = (PATCH_SIZE_PX, PATCH_SIZE_PX)
 _MAPPING = "spatial_ref"
-_ATTRIBUTES = {
-    "image": {"grid_mapping": _MAPPING, "long_name": "surface reflectance, NDVI and NDWI", "units": "1"},
-    "label": {"grid_mapping": _MAPPING, "long_name": "CLC+ Backbone class, 0 = no label"},
-}
+_IMAGE = {"grid_mapping": _MAPPING, "long_name": "surface reflectance, NDVI and NDWI", "units": "1"}
 
 
 def show_pair(pair: Pair) -> xr.Dataset:
     """See `Pair.to_xarray`."""
     x, y = _centres(pair.bounds)
-    arrays: dict[str, Any] = {"image": (("band", "y", "x"), pair.image, _ATTRIBUTES["image"])}
+    arrays: dict[str, Any] = {"image": (("band", "y", "x"), pair.image, _IMAGE)}
     if pair.label is not None:
-        arrays["label"] = (("y", "x"), pair.label, _ATTRIBUTES["label"])
+        arrays["label"] = (("y", "x"), pair.label, _tell_classes([pair.legend]))
     return xr.Dataset(
         arrays,
         coords={
@@ -53,12 +52,12 @@ def stack_pairs(pairs: Dataset) -> xr.Dataset:
             "image": (
                 ("patch", "band", "row", "column"),
                 _stack(pairs.image, len(pairs), (len(BANDS), *_SHAPE), np.dtype("float64")),
-                _ATTRIBUTES["image"],
+                _IMAGE,
             ),
             "label": (
                 ("patch", "row", "column"),
                 _stack(lambda number: _label_or_none(pairs, number), len(pairs), _SHAPE, np.dtype("uint8")),
-                _ATTRIBUTES["label"],
+                _tell_classes([entry.legend for entry in entries]),
             ),
         },
         coords={
@@ -71,6 +70,23 @@ def stack_pairs(pairs: Dataset) -> xr.Dataset:
             _MAPPING: _spatial_ref(),
         },
     )
+
+
+def _tell_classes(legends: Iterable[Legend]) -> dict[str, Any]:
+    """What the classes are, and their names as flags; where regions have labels of several maps, whose
+    numbers mean different things, only the maps.
+
+    Source: CF conventions 1.11, section 3.5, "Flags": meanings are words, parted by blanks.
+    """
+    distinct = list(dict.fromkeys(legends))
+    titles = ", ".join(dict.fromkeys(legend.title for legend in distinct))
+    told: dict[str, Any] = {"grid_mapping": _MAPPING, "long_name": f"{titles} class, 0 = no label"}
+    if len(distinct) > 1:
+        return told
+    classes = distinct[0].classes
+    meanings = ["no_label", *("_".join(each.name.split()) for each in classes)]
+    numbers = np.array([0, *(each.number for each in classes)], dtype="uint8")
+    return told | {"flag_values": numbers, "flag_meanings": " ".join(meanings)}
 
 
 def _stack(read: Any, count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> da.Array:

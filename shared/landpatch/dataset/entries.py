@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from landpatch.dataset.places import Place
 from landpatch.errors import AbsentError, PermanentError, RequestError
-from landpatch.index import Bounds, ImageFacts, LabelFacts, read_filename2bbox, read_patches
+from landpatch.index import Bounds, ImageFacts, LabelFacts, read_filename2bbox, read_legend, read_patches
 from landpatch.layout import PublishedLayout
+from landpatch.legend import CLCPLUS_LEGEND, Legend
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Entry:
     """What `patches.parquet` says of its image; None where there is no such index."""
     label: LabelFacts | None
     """What `patches.parquet` says of its label; None also where it says that there is none."""
+    legend: Legend
+    """What the labels of its region mean; where there is no `patches.parquet`, they are CLC+ Backbone's."""
 
     @property
     def nuts(self) -> str:
@@ -76,12 +79,14 @@ def _read_index(place: Place, layout: PublishedLayout) -> list[Entry]:
     try:
         bounds = read_filename2bbox(listed)
         rows = read_patches(details) if details is not None else {}
+        legend = CLCPLUS_LEGEND if details is None else read_legend(details, rows.values())
     except PermanentError as error:
         raise PermanentError(f"{place.url(layout.images)}: {error}") from error
     entries = []
     for patch, box in sorted(bounds.items()):
         row = rows.get(patch)
-        entries.append(Entry(layout, patch, box, row.image if row else None, row.label if row else None))
+        image, label = (row.image, row.label) if row else (None, None)
+        entries.append(Entry(layout, patch, box, image, label, legend))
     return entries
 
 

@@ -13,6 +13,7 @@ from landpatch.dataset.entries import Entry
 from landpatch.dataset.places import Place
 from landpatch.errors import PermanentError
 from landpatch.index import Bounds
+from landpatch.legend import Legend
 from landpatch.patch import CRS, PIXEL_SIZE_M
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ class Pair:
     """(14, 250, 250): 12 reflectances, NDVI, NDWI, in the order of `landpatch.radiometry.BANDS`; 0 = no
     observation."""
     label: NDArray[np.uint8] | None
-    """(250, 250): classes 1 to 11 of CLC+ Backbone, 0 = no label; None where the patch has none."""
+    """(250, 250): classes, 0 = no label; None where the patch has none."""
     tags: Mapping[str, str]
     """The image's `LANDPATCH_…` tags, without the prefix: products, dates, fractions, source."""
+    legend: Legend
+    """What the classes are; 1 to 11 of CLC+ Backbone, unless the labels are from another map."""
     crs: str = CRS
 
     @property
@@ -100,4 +103,6 @@ def read_pair(place: Place, entry: Entry) -> Pair:
     """Image and label of a patch. Errors as of `read_image` and `read_label`."""
     image = read_image(place, entry)
     label = read_label(place, entry)
-    return Pair(entry.nuts, entry.year, entry.patch, entry.bounds, image.bands, label, image.tags)
+    return Pair(
+        entry.nuts, entry.year, entry.patch, entry.bounds, image.bands, label, image.tags, entry.legend
+    )

@@ -28,6 +28,16 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "data"
 
 
+@pytest.fixture(scope="session")
+def other_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FR101 of two years: of 2021 with labels of a map that names two classes itself, of 2018 with CLC+'s."""
+    root = tmp_path_factory.mktemp("other_map")
+    told = {"source": "raster=city.tif;classes=0123;nearest", "names": {1: "Bäume & hedges", 2: "Roofs"}}
+    write_own(root, "FR101", 2021, PARIS, unlabelled=PARIS[3:], **told)
+    write_own(root, "FR101", 2018, PARIS[:1])
+    return root / "data"
+
+
 @pytest.fixture
 def paris(own: Path) -> Dataset:
     """FR101 of 2021."""

@@ -37,9 +37,9 @@ def check(item: pystac.Item, data: Path) -> None:
         jsonschema.Draft7Validator(schema, registry=registry).validate(document)
 
 
-@pytest.mark.parametrize("name", ["paris", "luxembourg"])
+@pytest.mark.parametrize("name", ["own", "public", "other_map"])
 def test_every_item_is_valid(request, name, data):
-    dataset = request.getfixturevalue(name)
+    dataset = landpatch.open(request.getfixturevalue(name))
     items = dataset.to_stac()
     assert len(items) == len(dataset)
     for item in items:
@@ -137,6 +137,55 @@ def test_sizes_and_checksums_are_those_of_the_files(paris):
 def test_a_patch_without_a_label_has_no_asset_for_it(paris):
     assert set(item_of(paris, PARIS[0]).assets) == {"image", "label"}
     assert set(item_of(paris, PARIS[3]).assets) == {"image"}
+
+
+CLCPLUS = [
+    "Sealed", "Woody needle leaved", "Woody broadleaved deciduous", "Woody broadleaved evergreen",
+    "Low-growing woody", "Permanent herbaceous", "Periodically herbaceous", "Lichens and mosses",
+    "Non- and sparsely-vegetated", "Water", "Snow and ice",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["paris", "luxembourg"])
+def test_a_label_of_clcplus_has_its_title_and_its_classes(request, name):
+    label = request.getfixturevalue(name).to_stac()[0].assets["label"]
+    assert label.title.startswith("CLC+ Backbone classes, 0 = no label")
+    assert label.extra_fields["landpatch:classes"] == [
+        {"value": number, "name": name} for number, name in enumerate(CLCPLUS, 1)
+    ]
+
+
+def test_a_label_of_another_map_has_that_maps_title_and_classes(other_map):
+    item = item_of(landpatch.open(other_map, "FR101/2021"), PARIS[0])
+    label = item.assets["label"]
+    assert label.title.startswith("city.tif classes, 0 = no label")
+    assert label.extra_fields["landpatch:classes"] == [
+        {"value": 1, "name": "Bäume & hedges"},
+        {"value": 2, "name": "Roofs"},
+    ]
+    assert "CLC+" not in json.dumps(item.to_dict())
+
+
+def test_each_year_of_a_region_tells_the_classes_of_its_own_labels(other_map):
+    items = landpatch.open(other_map).to_stac()
+    titles = {item.properties["landpatch:year"]: item.assets["label"].title for item in items
+              if "label" in item.assets}  # fmt: skip
+    assert [titles[year].partition(" classes")[0] for year in (2018, 2021)] == ["CLC+ Backbone", "city.tif"]
+
+
+@pytest.mark.parametrize("name", ["own", "other_map"])
+def test_geoparquet_keeps_the_names_of_the_classes(request, name, tmp_path):
+    dataset = landpatch.open(request.getfixturevalue(name))
+    dataset.write_stac_geoparquet(tmp_path / "items.parquet")
+    items = stac_geoparquet.arrow.stac_table_to_items(pq.read_table(tmp_path / "items.parquet"))
+    told = {item["id"]: item["assets"]["label"]["landpatch:classes"] for item in items
+            if item["assets"].get("label")}  # fmt: skip
+    assert told == {
+        item.id: item.assets["label"].extra_fields["landpatch:classes"]
+        for item in dataset.to_stac()
+        if "label" in item.assets
+    }
+    assert told
 
 
 def test_geoparquet_of_the_items_is_read_as_places_and_back_as_items(own, tmp_path):

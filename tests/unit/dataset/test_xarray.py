@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pyproj
 import pytest
+import xarray as xr
 
 import landpatch
 from landpatch.errors import PermanentError, RequestError
@@ -26,6 +27,42 @@ def test_the_crs_is_told_as_cf_has_it(paris):
     for shown in (paris.pair(0).to_xarray(), paris.to_xarray()):
         assert shown.image.attrs["grid_mapping"] == "spatial_ref"
         assert pyproj.CRS.from_cf(shown.spatial_ref.attrs) == pyproj.CRS(3035)
+
+
+def flags(shown):
+    """Names of the classes by number, as CF tells them."""
+    told = shown.label.attrs
+    meanings = told["flag_meanings"].split(" ")
+    assert told["flag_values"].dtype == shown.label.dtype
+    return dict(zip(told["flag_values"].tolist(), meanings, strict=True))
+
+
+def test_labels_of_clcplus_say_what_their_classes_are(paris, luxembourg):
+    for shown in (paris.pair(0).to_xarray(), paris.to_xarray(), luxembourg.to_xarray()):
+        assert shown.label.attrs["long_name"] == "CLC+ Backbone class, 0 = no label"
+        named = flags(shown)
+        assert len(named) == 12
+        assert (named[0], named[2], named[10]) == ("no_label", "Woody_needle_leaved", "Water")
+
+
+def test_labels_of_another_map_say_what_their_classes_are(other_map):
+    dataset = landpatch.open(other_map, "FR101/2021")
+    for shown in (dataset.pair(0).to_xarray(), dataset.to_xarray()):
+        assert shown.label.attrs["long_name"] == "city.tif class, 0 = no label"
+        assert flags(shown) == {0: "no_label", 1: "Bäume_&_hedges", 2: "Roofs"}
+
+
+def test_where_regions_have_labels_of_several_maps_no_number_has_one_name(other_map):
+    told = landpatch.open(other_map).to_xarray().label.attrs
+    assert told["long_name"] == "CLC+ Backbone, city.tif class, 0 = no label"
+    assert not [name for name in told if name.startswith("flag")]
+
+
+def test_what_the_classes_are_survives_a_file(other_map, tmp_path):
+    pair = landpatch.open(other_map, "FR101/2021").pair(0)
+    pair.to_xarray().to_netcdf(tmp_path / "pair.nc", engine="scipy")
+    with xr.open_dataset(tmp_path / "pair.nc", engine="scipy") as shown:
+        assert shown.label.attrs["flag_meanings"] == "no_label Bäume_&_hedges Roofs"
 
 
 def test_a_pair_without_a_label_has_no_such_variable(paris):
