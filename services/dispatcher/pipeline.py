@@ -10,7 +10,7 @@ import structlog
 from shapely.geometry import MultiPolygon, Polygon
 
 from landpatch.blocks import lay_blocks
-from landpatch.celery import finish, send_claimed
+from landpatch.celery import count_patches, finish, send_claimed
 from landpatch.coverage import (
     Coverage,
     Scene,
@@ -38,7 +38,7 @@ from landpatch.messages import (
     SettlePatches,
 )
 from landpatch.patch import Patch
-from landpatch.records import Outcome
+from landpatch.records import Outcome, Work
 from landpatch.settings import Settings
 from landpatch.sources.catalogue import open_catalogue
 from landpatch.sources.gisco import Boundaries, fetch_boundaries, pick_region
@@ -146,16 +146,15 @@ class Dispatcher:
         done = self.ledger.outcomes(region, "images")
         patches = lay_grid(self._boundary(request), request.cover)
         unsettled = [patch.name for patch in patches if patch.name not in done]
-        if not unsettled:
-            self.ledger.begin_index(message.run, request)
-            return
-        scenes = load_scenes(self.ledger.scenes(region))
-        coverage = measure_coverage(patches, scenes)
-        history = self._read_history(region)
-        used = {name: history.tried.get(name, []) for name in unsettled}
-        plan = plan_next_round(coverage, used, history.kept, self.settings.max_products)
-        number = int(facts["round"]) + 1
-        self._open_round(request, message.run, number, coverage, plan, unsettled, history)
+        if unsettled:
+            coverage = measure_coverage(patches, load_scenes(self.ledger.scenes(region)))
+            history = self._read_history(region)
+            used = {name: history.tried.get(name, []) for name in unsettled}
+            plan = plan_next_round(coverage, used, history.kept, self.settings.max_products)
+            number = int(facts["round"]) + 1
+            if self._open_round(request, message.run, number, coverage, plan, unsettled, history):
+                return
+        self.ledger.begin_index(message.run, request)
 
     def _send(self, region: str, run: str) -> None:
         """Send what has not been sent."""
@@ -193,8 +192,12 @@ class Dispatcher:
         plan: Mapping[str, str],
         wanted: Iterable[str],
         history: _History,
-    ) -> None:
-        """Make the tasks of a round pending: one a product, and one a batch of patches without a next one."""
+    ) -> bool:
+        """Make the tasks of a round pending: one a product, and one a batch of patches without a next one.
+
+        A patch without a next one of which nothing is kept needs no task: it is settled here, where it is
+        known what it was sent to. Returns whether there are tasks.
+        """
         scenes = {scene.id: scene for scene in coverage.scenes}
         earlier = {
             name: tuple(
@@ -205,7 +208,9 @@ class Dispatcher:
         cuts: dict[str, list[str]] = defaultdict(list)
         for name, scene_id in plan.items():
             cuts[scene_id].append(name)
-        rest = [name for name in wanted if name not in plan]
+        rest = sorted(name for name in wanted if name not in plan)
+        self._settle_absent(request.key, run, [name for name in rest if not earlier.get(name)], history)
+        rest = [name for name in rest if earlier.get(name)]
         header: dict[str, Any] = {
             "run": run,
             "nuts": request.nuts,
@@ -219,13 +224,21 @@ class Dispatcher:
             work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in sorted(names))
             scene = _refer(scenes[scene_id])
             messages.append(CutScene(**header, scene=scene, patches=work))
-        rest.sort()
         for block, begin in enumerate(range(0, len(rest), SETTLE_BATCH)):
             batch = rest[begin : begin + SETTLE_BATCH]
-            work = tuple(PatchWork(name=name, earlier=earlier.get(name, ())) for name in batch)
+            work = tuple(PatchWork(name=name, earlier=earlier[name]) for name in batch)
             messages.append(SettlePatches(**header, block=block, patches=work))
         if self.ledger.open_round(request.key, run, number, messages):
             log.info("round opened", round=number, products=len(cuts), settled=len(rest))
+        return bool(messages)
+
+    def _settle_absent(self, region: str, run: str, patches: Sequence[str], history: _History) -> None:
+        """Record what becomes of patches of which no product has shown anything, and none is left."""
+        if not patches:
+            return
+        outcomes = explain_absent(patches, history.tried, self.ledger.work(region))
+        self.ledger.record(region, run, "images", outcomes)
+        count_patches("images", outcomes.values())
 
     def _read_history(self, region: str) -> _History:
         kept: dict[str, set[str]] = defaultdict(set)
@@ -251,6 +264,27 @@ class Dispatcher:
             for number, block in enumerate(blocks)
         ]
         self.ledger.add_labels(request.key, run, messages)
+
+
+def explain_absent(
+    patches: Sequence[str], tried: Mapping[str, Sequence[str]], work: Mapping[str, Work]
+) -> dict[str, Outcome]:
+    """A patch without an observation is missing, or failed when a product of it could not be read.
+
+    tried: patch name -> ids of the scenes it was sent to, in order. work: as of `Ledger.work`.
+    """
+    faults = {task.rpartition(":")[2]: done.failure for task, done in work.items() if done.failure}
+    outcomes = {}
+    for name in patches:
+        scenes = tried.get(name, ())
+        reasons = [faults[scene] for scene in scenes if scene in faults]
+        if reasons:
+            outcomes[name] = Outcome("failed", reasons[-1])
+        elif scenes:
+            outcomes[name] = Outcome("missing", f"no valid pixel in any of {len(scenes)} products")
+        else:
+            outcomes[name] = Outcome("missing", "no product in the catalogue covers it")
+    return outcomes
 
 
 def _refer(scene: Scene) -> SceneRef:

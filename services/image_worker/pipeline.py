@@ -23,6 +23,8 @@ from services.image_worker.records import Records
 from services.image_worker.turn import Turn
 from services.image_worker.uploads import Uploads
 
+GONE = "what earlier products have shown of it is no longer in the store"
+"""Of a patch that was to be made of that alone: a retry has it shown again."""
 log = structlog.get_logger()
 Write = Callable[[], None]
 """Stores something that is made, and then tells the ledger."""
@@ -95,15 +97,14 @@ class ImageWorker:
     def settle(self, message: SettlePatches) -> None:
         """Write what there is of patches that have used up their products."""
         records = Records(self.ledger, message)
-        absent = []
         for work in message.patches:
             kept = self._kept(self._layout(message), work)
             if kept:
                 composite = compose(list(kept.values()), message.composite)
                 self._encode(message, parse_patch(work.name), list(kept), composite, records)()
             else:
-                absent.append(work.name)
-        self._finish(message, Work(), records.outcomes | self._explain_absent(message.region, absent))
+                records.add(work.name, Outcome("failed", GONE))
+        self._finish(message, Work(), records.outcomes)
 
     def give_up(self, message: ImageMessage, reason: str) -> None:
         """Finish a task that cannot be done; its patches go on without it."""
@@ -164,25 +165,6 @@ class ImageWorker:
                 records.add(patch.name, Outcome(state))
 
         return write
-
-    def _explain_absent(self, region: str, patches: Sequence[str]) -> dict[str, Outcome]:
-        """A patch without an observation is missing, or failed when a product of it could not be read."""
-        if not patches:
-            return {}
-        tried = self.ledger.tried(region)
-        work = self.ledger.work(region)
-        faults = {task.split(":")[-1]: done.failure for task, done in work.items() if done.failure}
-        outcomes = {}
-        for name in patches:
-            scenes = tried.get(name, [])
-            reasons = [faults[scene] for scene in scenes if scene in faults]
-            if reasons:
-                outcomes[name] = Outcome("failed", reasons[-1])
-            elif scenes:
-                outcomes[name] = Outcome("missing", f"no valid pixel in any of {len(scenes)} products")
-            else:
-                outcomes[name] = Outcome("missing", "no product in the catalogue covers it")
-        return outcomes
 
     def _finish(self, message: ImageMessage, work: Work, outcomes: Mapping[str, Outcome]) -> None:
         finish(self.ledger, message, work, outcomes)

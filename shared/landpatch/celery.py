@@ -4,9 +4,9 @@ import logging
 import time
 import uuid
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from billiard import current_process
 from celery import Celery
@@ -55,7 +55,7 @@ TASKS: dict[type[Message], tuple[str, str]] = {
 QUEUES = tuple(sorted({queue for _, queue in TASKS.values()}))
 _PATCHES = Count(
     "landpatch_patches",
-    "Patches of which it is known what has become of their image or label, counted when their task ends.",
+    "Patches of which it is known what has become of their image or label, counted when that is settled.",
     kind=("images", "labels"),
     state=get_args(State),
 )
@@ -211,7 +211,13 @@ def finish(
 ) -> None:
     """A task has done its part; when it was the last, ask for the next step of the region."""
     is_last = ledger.finish(message, work, outcomes)
-    for outcome in (outcomes or {}).values():
-        _PATCHES.add(message.kind, outcome.state)
+    if message.kind != "control":
+        count_patches(message.kind, (outcomes or {}).values())
     if is_last:
         send_claimed(ledger, message.region, message.run, "control", NEXT_STEP_S)
+
+
+def count_patches(kind: Literal["images", "labels"], outcomes: Iterable[Outcome]) -> None:
+    """Count patches of which it is known from now on what has become of their image or label."""
+    for outcome in outcomes:
+        _PATCHES.add(kind, outcome.state)
