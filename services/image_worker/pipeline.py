@@ -1,6 +1,6 @@
 """Bands into memory -> observations -> composite -> GeoTIFF -> store -> ledger."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from contextvars import copy_context
 from functools import partial
@@ -10,13 +10,14 @@ import structlog
 from landpatch.celery import finish
 from landpatch.codec import check_image, decode_observation, encode_image, encode_observation
 from landpatch.composite import Composite, Observation, compose, compose_best
-from landpatch.layout import RegionLayout
+from landpatch.errors import PermanentError
+from landpatch.layout import RegionLayout, patch_of_key
 from landpatch.ledger import Ledger
 from landpatch.messages import CutScene, ImageMessage, PatchWork, SceneRef, SettlePatches
 from landpatch.patch import Patch, parse_patch
 from landpatch.records import Outcome, State, Work
 from landpatch.settings import Settings
-from landpatch.stages import stage
+from landpatch.stages import making, stage
 from landpatch.storage import Store
 from services.image_worker.imagery import Imagery
 from services.image_worker.records import Records
@@ -53,43 +54,80 @@ class ImageWorker:
         self._finish(message, work, done | records.outcomes)
 
     def _cut(self, message: CutScene, works: Mapping[str, PatchWork], records: Records) -> Work:
-        patches = [parse_patch(name) for name in works]
-
-        def take(patch: Patch, observation: Observation | None) -> Write | None:
+        def take(patch: Patch, observation: Observation | None, *, stored: bool = False) -> Write | None:
             if observation is None:
                 return None
-            write = self._take(message, patch, works[patch.name], observation, records)
+            write = self._take(message, patch, works[patch.name], observation, records, stored=stored)
             # It is done in another thread, and belongs to the patch there too.
             return partial(copy_context().run, write)
 
+        seen = set()
+        with Uploads() as uploads:
+            for patch, observation in self._read_stored(message, works):
+                with self.turn, making(patch.name):
+                    write = take(patch, observation, stored=True)
+                if write is not None:
+                    uploads.add(write)
+                seen.add(patch.name)
+        unseen = [parse_patch(name) for name in works if name not in seen]
+        if not unseen:
+            return Work(product=message.scene.name)
         with (
             self.imagery.counting() as traffic,
             Uploads() as uploads,
-            closing(self.imagery.observe(message.scene, patches, take, self.turn)) as made,
+            closing(self.imagery.observe(message.scene, unseen, take, self.turn)) as made,
         ):
             for write in made:
                 if write is not None:
                     uploads.add(write)
         return Work(traffic.bytes, traffic.requests, message.scene.name)
 
+    def _read_stored(self, message: CutScene, names: Collection[str]) -> Iterator[tuple[Patch, Observation]]:
+        """What the scene shows of patches, as far as it is stored: left there by an attempt that was cut
+        short, or by a run that Redis has forgotten. What is not whole is left out, with a warning."""
+        layout, scene_id = self._layout(message), message.scene.id
+        listed = self.store.find(layout.observations_of(scene_id, message.recipe))
+        there = {patch_of_key(entry.key) for entry in listed}
+        for name in names:
+            if name not in there:
+                continue
+            data = self.store.get(layout.observation(name, scene_id, message.recipe))
+            try:
+                observation = decode_observation(data or b"", scene_id)
+            except PermanentError as error:
+                log.warning("an observation is broken; it is cut again", patch=name, reason=str(error))
+                continue
+            yield parse_patch(name), observation
+
     def _take(
-        self, message: CutScene, patch: Patch, work: PatchWork, observation: Observation, records: Records
+        self,
+        message: CutScene,
+        patch: Patch,
+        work: PatchWork,
+        observation: Observation,
+        records: Records,
+        *,
+        stored: bool = False,
     ) -> Write:
-        """Make what is to be written of a patch: its image, or the observation for a later round."""
+        """Make what is to be written of a patch: its image, or the observation for a later round.
+
+        stored: the observation is in the store.
+        """
         layout = self._layout(message)
         # A median takes in every scene that the patch may use; it is composed when they are used up.
         if message.composite == "best":
-            kept = self._kept(layout, work)
+            kept = self._kept(message, work)
             composite = compose_best([*kept.values(), observation])
             if self._is_complete(composite):
                 return self._encode(message, patch, [*kept, message.scene], composite, records)
         with stage("encode"):
-            data = encode_observation(observation)
+            data = None if stored else encode_observation(observation)
 
         def write() -> None:
             # The indexer removes observations when the run ends; one of a run that is over would stay.
             if self.ledger.is_current(message):
-                self.store.put(layout.observation(patch.name, message.scene.id), data)
+                if data is not None:
+                    self.store.put(layout.observation(patch.name, message.scene.id, message.recipe), data)
                 self.ledger.keep_observation(message.region, message.run, patch.name, message.scene.id)
 
         return write
@@ -98,7 +136,7 @@ class ImageWorker:
         """Write what there is of patches that have used up their products."""
         records = Records(self.ledger, message)
         for work in message.patches:
-            kept = self._kept(self._layout(message), work)
+            kept = self._kept(message, work)
             if kept:
                 composite = compose(list(kept.values()), message.composite)
                 self._encode(message, parse_patch(work.name), list(kept), composite, records)()
@@ -122,11 +160,12 @@ class ImageWorker:
     def _is_complete(self, composite: Composite) -> bool:
         return self.settings.is_complete(composite.valid_fraction, composite.clear_fraction)
 
-    def _kept(self, layout: RegionLayout, work: PatchWork) -> dict[SceneRef, Observation]:
+    def _kept(self, message: ImageMessage, work: PatchWork) -> dict[SceneRef, Observation]:
         """The observations of a patch that earlier rounds have kept, in order, by scene."""
+        layout = self._layout(message)
         observations = {}
         for scene in work.earlier:
-            data = self.store.get(layout.observation(work.name, scene.id))
+            data = self.store.get(layout.observation(work.name, scene.id, message.recipe))
             if data is None:
                 log.warning("an observation is gone", patch=work.name, lost=scene.name)
                 continue

@@ -61,6 +61,7 @@ class Indexer:
         region = pick_region(fetch_boundaries(self.settings.nuts_url, self.session), request.nuts)
         patches = lay_grid(region.boundary, request.cover)
         inventory = take_inventory(self.store, layout)
+        stored_labels = {**inventory.labels, **inventory.labels_of(request.label_year, self._labels.recipe)}
         images = self.ledger.outcomes(request.key, "images")
         labels = self.ledger.outcomes(request.key, "labels")
         recipe = request.image_recipe(self.settings.source, self.settings.pixels)
@@ -68,7 +69,7 @@ class Indexer:
             self._row(
                 patch.name,
                 inventory.images.get(patch.name),
-                inventory.labels.get(patch.name) if request.label_year else None,
+                stored_labels.get(patch.name) if request.label_year else None,
                 images.get(patch.name),
                 labels.get(patch.name),
                 (recipe, request.label_year),

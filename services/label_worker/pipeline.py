@@ -1,4 +1,4 @@
-"""Window of labels -> classes -> one .npy a patch -> store -> ledger."""
+"""Window of labels -> classes -> a note, and one .npy a patch -> store -> ledger."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from landpatch.blocks import bound_block, halve_block
 from landpatch.celery import finish
 from landpatch.codec import encode_label
 from landpatch.errors import OverloadedError, PermanentError, TooLargeError
+from landpatch.label_notes import store_note
 from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels
@@ -22,6 +23,8 @@ from landpatch.storage import Store
 
 MAX_OVERLOADS = 3
 """How often a window that the service fails over is halved; a service that is down fails over any."""
+AT_A_TIME = 128
+"""Labels that are in memory, and in one note."""
 log = structlog.get_logger()
 
 
@@ -55,12 +58,14 @@ class LabelWorker:
         work = Work()
         outcomes = dict(before)
         for part in self._fetch_parts(message.label_year, patches) if patches else ():
-            if not self.ledger.is_current(message):
-                return  # labels of a run that is over may be of another edition than its region has by now
-            found = {patch.name: self._write(message, patch, part.window) for patch in part.patches}
+            for begin in range(0, len(part.patches), AT_A_TIME):
+                labels, found = _encode(part.window, part.patches[begin : begin + AT_A_TIME])
+                if not self.ledger.is_current(message):
+                    return  # labels of a run that is over may be of another edition than its region has now
+                self._store(message, labels)
+                self.ledger.record(message.region, message.run, "labels", found)
+                outcomes |= found
             work = replace(work, requests=work.requests + part.refusals + part.window.requests)
-            self.ledger.record(message.region, message.run, "labels", found)
-            outcomes |= found
         self._finish(message, work, outcomes)
 
     def _fetch_parts(
@@ -91,13 +96,13 @@ class LabelWorker:
                 yield replace(part, refusals=part.refusals + failed)
                 failed = 0
 
-    def _write(self, message: FetchLabels, patch: Patch, window: LabelWindow) -> Outcome:
-        try:
-            data = encode_label(window.cut(patch))
-        except PermanentError as error:
-            return Outcome("failed", str(error))
-        self.store.put(RegionLayout(self.settings.prefix, message.nuts, message.year).label(patch.name), data)
-        return Outcome("complete")
+    def _store(self, message: FetchLabels, labels: Mapping[str, bytes]) -> None:
+        """Store labels by patch name, the note of them first: none is ever there without it."""
+        layout = RegionLayout(self.settings.prefix, message.nuts, message.year)
+        if labels:
+            store_note(self.store, layout, (message.label_year, self.source.recipe), labels)
+        for name, data in labels.items():
+            self.store.put(layout.label(name), data)
 
     def give_up(self, message: FetchLabels, reason: str) -> None:
         """Record why these labels cannot be had; the region goes on without them."""
@@ -108,3 +113,16 @@ class LabelWorker:
     def _finish(self, message: FetchLabels, work: Work, outcomes: Mapping[str, Outcome]) -> None:
         finish(self.ledger, message, work, outcomes)
         log.info("labels task done", patches=len(message.patches))
+
+
+def _encode(window: LabelWindow, patches: Sequence[Patch]) -> tuple[dict[str, bytes], dict[str, Outcome]]:
+    """The labels of patches, and what that makes of each, by patch name."""
+    labels: dict[str, bytes] = {}
+    outcomes: dict[str, Outcome] = {}
+    for patch in patches:
+        try:
+            labels[patch.name] = encode_label(window.cut(patch))
+            outcomes[patch.name] = Outcome("complete")
+        except PermanentError as error:
+            outcomes[patch.name] = Outcome("failed", str(error))
+    return labels, outcomes

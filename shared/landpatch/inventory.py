@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import structlog
 from landpatch.codec import decode_image, decode_label, sha256
 from landpatch.errors import PermanentError
 from landpatch.index import ImageFacts, LabelFacts, PatchRow, read_patches
+from landpatch.label_notes import Noted, read_notes
 from landpatch.layout import RegionLayout, patch_of_key
 from landpatch.patch import parse_patch
 from landpatch.storage import Store, StoredObject
@@ -28,17 +29,22 @@ class Inventory:
     """By patch name."""
     labels: Mapping[str, LabelFacts]
     """By patch name."""
+    noted: Noted = field(default_factory=dict)
+    """What label notes say."""
 
     def images_of(self, recipe: str) -> dict[str, ImageFacts]:
         """The images that were made by a recipe."""
         return {name: found for name, found in self.images.items() if found.recipe == recipe}
 
     def labels_of(self, edition: int | None, source: str) -> dict[str, LabelFacts]:
-        """The labels of an edition from a source, which its recipe names."""
+        """The labels of an edition from a source, which its recipe names: by the last index or by a note."""
+        if edition is None:
+            return {}
+        wanted = edition, source
         return {
-            name: found
+            name: replace(found, edition=edition, source=source)
             for name, found in self.labels.items()
-            if (found.edition, found.source) == (edition, source)
+            if (found.edition, found.source) == wanted or wanted in self.noted.get((name, found.sha256), ())
         }
 
 
@@ -46,8 +52,8 @@ def take_inventory(store: Store, layout: RegionLayout) -> Inventory:
     """Read and check every image and label of a region.
 
     An object whose size and ETag are those of the last index is not read again. The edition of a label
-    that the last index does not know is 0, and its source empty: the bytes do not tell them. A truncated or
-    foreign object is left out, with a warning.
+    that the last index does not know is 0, and its source empty: the bytes do not tell them, but a note may
+    (`labels_of`). A truncated or foreign object is left out, with a warning.
     """
     known = _read_last_index(store, layout)
     with ThreadPoolExecutor(READERS) as pool:
@@ -60,7 +66,8 @@ def take_inventory(store: Store, layout: RegionLayout) -> Inventory:
             lambda entry, name: _known_label(known.get(name), entry)
             or _read_label(store, entry, name),
         )  # fmt: skip
-    return Inventory(images, labels)
+        noted = read_notes(store, layout, pool)
+    return Inventory(images, labels, noted)
 
 
 def _read_last_index(store: Store, layout: RegionLayout) -> dict[str, PatchRow]:

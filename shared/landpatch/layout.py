@@ -3,6 +3,7 @@
 import re
 import uuid
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from landpatch.errors import RequestError
 from landpatch.patch import parse_patch
@@ -72,8 +73,18 @@ class RegionLayout:
 
     @property
     def observations(self) -> str:
-        """Folder of the observations kept while a patch waits for its next product."""
+        """Folder of what is kept until the index is written: observations of patches that wait for their next
+        product, and label notes."""
         return f"{self._root}observations/{self.nuts}/{self.year}/"
+
+    @property
+    def label_notes(self) -> str:
+        """Folder of the label notes."""
+        return f"{self.observations}labels/"
+
+    def label_note(self, content: bytes) -> str:
+        """Key of a label note: another content, another key."""
+        return f"{self.label_notes}{sha256(content).hexdigest()[:32]}.json"
 
     def image(self, patch: str) -> str:
         """Key of a patch's image."""
@@ -83,11 +94,15 @@ class RegionLayout:
         """Key of a patch's label."""
         return f"{self.labels}{self._stem(patch)}.npy"
 
-    def observation(self, patch: str, scene_id: str) -> str:
-        """Key of what one scene shows of a patch."""
+    def observations_of(self, scene_id: str, recipe: str) -> str:
+        """Folder of what one scene shows of patches whose images are made by a recipe."""
         if not _SCENE_ID.fullmatch(scene_id):
             raise ValueError(f"not a product id: {scene_id!r}")
-        return f"{self.observations}{self._stem(patch)}/{scene_id}.npz"
+        return f"{self.observations}{sha256(recipe.encode()).hexdigest()[:16]}/{scene_id}/"
+
+    def observation(self, patch: str, scene_id: str, recipe: str) -> str:
+        """Key of what one scene shows of a patch."""
+        return f"{self.observations_of(scene_id, recipe)}{self._stem(patch)}.npz"
 
     @property
     def filename2bbox(self) -> str:

@@ -9,7 +9,9 @@ import pytest
 from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds, from_origin
 
-from landpatch.errors import OverloadedError
+from landpatch.errors import InfrastructureError, OverloadedError
+from landpatch.inventory import take_inventory
+from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
 from landpatch.messages import FetchLabels, RegionRequest
 from landpatch.patch import Patch
@@ -17,6 +19,7 @@ from landpatch.settings import Settings
 from landpatch.sources.label_source import open_label_source
 from landpatch.storage import S3Store, make_s3_client
 from services.label_worker.pipeline import LabelWorker
+from tests.faults.proxy import proxying, says
 from tests.http_server import Request, quick_session, serving
 from tests.unit.labels.rasters import open_labels, write_raster
 from tests.unit.test_clcplus import OVERSIZE
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.stack
 
 PATCHES = [Patch(row * 10 + col, 3_750_000 + 2500 * col, 2_880_000 + 2500 * row, 0)
            for col in range(6) for row in range(4)]  # fmt: skip
+LAYOUT = RegionLayout("labels", "FR101", 2021)
 FAULT = b'{"error":{"code":500,"message":"Error exporting image"}}'
 
 
@@ -94,8 +98,13 @@ def make_worker(world, url, prefix="labels"):
 def stored(store):
     return {
         entry.key.rsplit("/", 1)[-1].removesuffix(".npy"): np.load(io.BytesIO(store.get(entry.key)))
-        for entry in store.find("labels/")
+        for entry in store.find(LAYOUT.labels)
     }
+
+
+def known(store, edition=2021, source="clcplus"):
+    """Labels that the store alone tells of."""
+    return set(take_inventory(store, LAYOUT).labels_of(edition, source))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +189,25 @@ def test_what_is_stored_before_a_failure_is_not_fetched_again(world):
     assert {name for name, outcome in outcomes.items() if outcome.state == "complete"} == set(west)
     assert {outcome.reason for outcome in outcomes.values()} == {"", "the service fails"}
     assert json.dumps(sorted(outcomes)) == json.dumps(sorted(patch.name for patch in PATCHES))
+
+
+def test_labels_are_known_by_what_is_stored_alone(world):
+    store, _, message, _ = world
+    with serving(ImageServer(700_000, (200, OVERSIZE)).answer) as server:
+        make_worker(world, server.url).fetch(message)
+    assert known(store) == set(message.patches)
+    assert known(store, edition=2018) == known(store, source="raster=city.tif") == set()
+
+
+def test_labels_are_known_when_storing_them_has_broken_off(world, s3):
+    store, ledger, message, other = world
+    with serving(ImageServer(10**9, None).answer) as server, proxying(s3.endpoint) as proxy:
+        client = make_s3_client(proxy.url, s3.key, s3.secret, retries=0)
+        hindered = S3Store(client, s3.bucket, proxy.url), ledger, message, other
+        with proxy.doing(rf"PUT /.*{PATCHES[9].name}\.npy", says(500)), pytest.raises(InfrastructureError):
+            make_worker(hindered, server.url).fetch(message)
+    # The proxy had passed on the last put before it said that it failed.
+    assert known(store) == set(stored(store)) == {patch.name for patch in PATCHES[:10]}
 
 
 def test_labels_come_out_of_a_raster_and_a_patch_with_an_unknown_code_is_named(world, tmp_path):

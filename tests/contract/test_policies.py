@@ -68,7 +68,7 @@ def test_the_destination_store_is_asked_for_what_its_policy_grants_and_for_nothi
 
 def test_every_key_is_where_the_policy_lets_it_be_written_and_only_what_is_not_kept_is_removed():
     layout = RegionLayout("data", "FR101", 2021)
-    fleeting = [layout.observation(PATCH, SCENE), probe_key("data")]
+    fleeting = [layout.observation(PATCH, SCENE, "best"), layout.label_note(b"{}"), probe_key("data")]
     kept = [
         layout.image(PATCH),
         layout.label(PATCH),

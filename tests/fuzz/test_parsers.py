@@ -376,7 +376,7 @@ def test_messages(kind):
             RegionLayout("data", "FR101", 2021).image(getattr(work, "name", work))
             for scene in getattr(work, "earlier", ()):
                 assert scene.sensed.utcoffset() is not None
-                RegionLayout("data", "FR101", 2021).observation(work.name, scene.id)
+                RegionLayout("data", "FR101", 2021).observation(work.name, scene.id, "best")
 
     look(read, broken_json([seed]), [seed])
 

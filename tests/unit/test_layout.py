@@ -29,7 +29,15 @@ def test_keys_are_those_of_the_contract():
 def test_every_key_lies_in_the_folder_that_is_listed_for_it():
     assert LAYOUT.image(PATCH).startswith(LAYOUT.images)
     assert LAYOUT.label(PATCH).startswith(LAYOUT.labels)
-    assert LAYOUT.observation(PATCH, SCENE).startswith(LAYOUT.observations)
+    assert LAYOUT.observation(PATCH, SCENE, "best").startswith(LAYOUT.observations_of(SCENE, "best"))
+    assert LAYOUT.label_note(b"{}").startswith(LAYOUT.label_notes)
+    assert LAYOUT.observations_of(SCENE, "best").startswith(LAYOUT.observations)
+    assert LAYOUT.label_notes.startswith(LAYOUT.observations)
+
+
+def test_what_is_kept_of_two_recipes_or_said_in_two_notes_has_keys_of_its_own():
+    assert LAYOUT.observations_of(SCENE, "best") != LAYOUT.observations_of(SCENE, "median")
+    assert LAYOUT.label_note(b"one") != LAYOUT.label_note(b"other")
 
 
 def test_the_folders_of_two_regions_or_years_do_not_hold_each_other():
@@ -70,7 +78,7 @@ def test_what_could_lead_out_of_the_prefix_is_refused(prefix, nuts, year):
     "patch", ["../x", "3755001_2887500_0_1", PATCH + ".tif", f"a/{PATCH}", "", PATCH + "\n"]
 )
 def test_a_key_is_made_of_a_patch_on_the_grid_only(patch):
-    for make in (LAYOUT.image, LAYOUT.label, lambda name: LAYOUT.observation(name, SCENE)):
+    for make in (LAYOUT.image, LAYOUT.label, lambda name: LAYOUT.observation(name, SCENE, "best")):
         with pytest.raises(ValueError, match=r"name|invalid|unpack"):
             make(patch)
 
@@ -78,7 +86,7 @@ def test_a_key_is_made_of_a_patch_on_the_grid_only(patch):
 @pytest.mark.parametrize("scene", ["../../x", "", "a/b", SCENE + "\n", SCENE + ".npz", "x" * 36])
 def test_a_key_is_made_of_a_product_id_only(scene):
     with pytest.raises(ValueError, match="not a product id"):
-        LAYOUT.observation(PATCH, scene)
+        LAYOUT.observation(PATCH, scene, "best")
 
 
 @pytest.mark.parametrize(
