@@ -42,6 +42,7 @@ from landpatch.grid import lay_grid
 from landpatch.index import BANDS, read_filename2bbox, read_patches, read_states
 from landpatch.inventory import describe_image
 from landpatch.jp2 import HEAD_BYTES, TileParts, describe_only, isolate_tile, parse_head
+from landpatch.label_notes import LabelNote, parse_note
 from landpatch.layout import PublishedLayout, RegionLayout, patch_of_key, split_index_folder
 from landpatch.metadata import parse_radiometry
 from landpatch.patch import PATCH_SIZE_M, parse_patch
@@ -435,6 +436,19 @@ def test_labels():
         assert classes.max() <= 11
 
     look(read, broken_bytes([seed]), [seed])
+
+
+def test_label_notes():
+    note = LabelNote(edition=2021, source="clcplus", checksums={PATCH.name: "0" * 64})
+    seeds = [note.model_dump_json().encode()]
+
+    def read(data: bytes) -> None:
+        read_back = parse_note(data)
+        assert 2000 <= read_back.edition <= 2100
+        assert all(len(bytes.fromhex(checksum)) == 32 for checksum in read_back.checksums.values())
+
+    look(read, broken_json(seeds), seeds)
+    look(read, broken_bytes(seeds), seeds)
 
 
 def test_observations():

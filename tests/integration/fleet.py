@@ -5,9 +5,10 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 
@@ -28,6 +29,36 @@ class Fleet:
     stack: Stack
     environment: dict[str, str]
     prefix: str
+    processes: int
+    """Of an image worker."""
+
+    @property
+    def folder(self) -> Path:
+        """Of their objects."""
+        return self.stack.state / "store" / "landpatch" / self.prefix
+
+    @contextmanager
+    def working(self, *services: str) -> Iterator[None]:
+        """Run workers of these services."""
+        workers = [self._start(service) for service in services]
+        try:
+            yield
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                try:
+                    worker.wait(LONG_S)
+                except subprocess.TimeoutExpired:
+                    worker.kill()
+
+    def _start(self, service: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "celery", "-A", f"services.{service}", "worker"]
+        command += ["--queues", SERVICES[service], "--hostname", f"{service}@{self.prefix}"]
+        command += ["--concurrency", str(self.processes if service == "image_worker" else 1)]
+        command += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=quiet, stderr=quiet)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command line with the settings of these workers."""
@@ -57,38 +88,27 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    stack: Stack, database: int, processes: int, threads: int, turned: bool = False, **given: str
+    stack: Stack,
+    database: int,
+    processes: int,
+    threads: int,
+    turned: bool = False,
+    services: Collection[str] = tuple(SERVICES),
+    **given: str,
 ) -> Iterator[Fleet]:
-    """Start workers; the image workers get their messages in another order when `turned`. given: settings."""
+    """Start workers; the image workers get their messages in another order when `turned`. services: whose
+    workers run from the beginning. given: settings."""
     prefix = f"fleet{database}"
     settings = stack.settings() | RULES | given
     settings |= {"LANDPATCH_PREFIX": prefix, "LANDPATCH_THREADS": str(threads)}
     settings["LANDPATCH_REDIS_URL"] = settings["LANDPATCH_REDIS_URL"].removesuffix("/0") + f"/{database}"
     environment = clean_environment(**settings, LANDPATCH_STATE_DIR=str(stack.state))
-    workers = []
-
-    def start(service: str) -> None:
-        command = [sys.executable, "-m", "celery", "-A", f"services.{service}", "worker"]
-        command += ["--queues", SERVICES[service], "--hostname", f"{service}@{prefix}"]
-        command += ["--concurrency", str(processes if service == "image_worker" else 1)]
-        command += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
-        quiet = subprocess.DEVNULL
-        workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet))
-
+    made = Fleet(stack, environment, prefix, processes)
     try:
-        for service in SERVICES:
-            start(service)
-        with turning_queue(stack, database) if turned else nullcontext():
-            yield Fleet(stack, environment, prefix)
+        with made.working(*services), turning_queue(stack, database) if turned else nullcontext():
+            yield made
     finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            try:
-                worker.wait(LONG_S)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-        shutil.rmtree(stack.state / "store" / "landpatch" / prefix, ignore_errors=True)
+        shutil.rmtree(made.folder, ignore_errors=True)
 
 
 @contextmanager

@@ -1,18 +1,32 @@
 """The same inputs give the same bytes, with however many workers and in whatever order of messages."""
 
 import io
+import json
+import urllib.request
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import redis
 
+from landpatch.ledger import Ledger
 from tests.integration.conftest import Built, Stack
-from tests.integration.fleet import fleet
+from tests.integration.fleet import SERVICES, Fleet, fleet
+from tests.waiting import LONG_S, wait_until
 
 # Four builds of a region, on whatever machine.
 pytestmark = pytest.mark.stack
+REGION = "FR101/2021"
+
+
+def given_bytes(stack: Stack) -> int:
+    """What the EO data store has given so far, as its front door counts."""
+    address = f"http://127.0.0.1:{stack.access['eo_port']}/sandbox/quota"
+    with urllib.request.urlopen(address) as answer:
+        return json.load(answer)["bytes"]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +70,49 @@ def test_the_median_is_another_image_of_the_same_patches(builds):
     with rasterio.MemoryFile(as_median[images[0]]) as memory, memory.open() as image:
         assert len(image.tags()["LANDPATCH_PRODUCTS"].split(",")) == 3
         assert "composite=median" in image.tags()["LANDPATCH_RECIPE"]
+
+
+def begin(workers: Fleet, rounds: int) -> Ledger:
+    """Do the labels and so many rounds of FR101 and no more; its ledger."""
+    started = workers.run("region", "FR101", "--detach")
+    assert started.returncode == 0, started.stderr
+    ledger = Ledger(redis.Redis.from_url(workers.environment["LANDPATCH_REDIS_URL"], decode_responses=True))
+
+    def is_planned(number: int) -> bool:
+        facts = ledger.facts(REGION)
+        return facts["round"] == str(number) and not ledger.pending(REGION, "control")
+
+    def is_cut() -> bool:
+        return not ledger.pending(REGION, "images") + ledger.pending(REGION, "labels")
+
+    for number in range(1, rounds + 1):
+        with workers.working("dispatcher"):
+            wait_until(partial(is_planned, number), 3 * LONG_S, f"round {number} is planned")
+        with workers.working("image_worker", "label_worker"):
+            wait_until(is_cut, 3 * LONG_S, f"round {number} is cut")
+    return ledger
+
+
+def test_a_run_that_redis_forgets_is_the_same_and_fetches_nothing_of_what_is_stored(stack, builds):
+    one, alone = builds["best"][0]
+    with fleet(stack, 6, processes=1, threads=1, services=()) as workers:
+        ledger = begin(workers, rounds=2)
+        done = ledger.work(REGION).values()
+        print("DONE", ledger.work(REGION))
+        labels = {path: path.stat().st_mtime_ns for path in workers.folder.rglob("*.npy")}
+        observations = list(workers.folder.rglob("*.npz"))
+        # Of these workers' database all, and nothing of those of the other tests.
+        redis.Redis.from_url(workers.environment["LANDPATCH_REDIS_URL"]).flushdb()
+        before = given_bytes(stack)
+        with workers.working(*SERVICES):
+            again, files = workers.build()
+        print("ONE", one, "AGAIN", again, "GATE", given_bytes(stack) - before, len(labels), len(observations))
+        assert {path: path.stat().st_mtime_ns for path in labels} == labels
+    assert alone.keys() == files.keys()
+    assert [name for name in alone if alone[name] != files[name]] == []
+    assert (len(labels), len(observations)) == (28, 2 * 28)
+    for name, spent in (("requests", "requests"), ("bytes_downloaded", "bytes_downloaded")):
+        assert again[name] == one[name] - sum(getattr(work, spent) for work in done)
 
 
 def every_build(stack: Stack, builds) -> Iterator[tuple[dict[str, bytes], float, float]]:
