@@ -14,7 +14,7 @@ import redis
 
 from services.stack.parts import WORKERS
 from tests.chaos import insides
-from tests.chaos.stage import UP_TIMEOUT_S, Run, Stage
+from tests.chaos.stage import UP_TIMEOUT_S, Run, Stage, Written
 from tests.waiting import wait_until
 
 KILLS_A_RUN = 4
@@ -90,10 +90,12 @@ def kill_redis(stage: Stage) -> None:
     wait_until(lambda: stage.ask(redis.Redis.ping), UP_TIMEOUT_S, "Redis answers again")
 
 
-def flush(stage: Stage) -> None:
-    """Make Redis forget everything: messages, ledger, quota."""
+def flush(stage: Stage) -> Written:
+    """Make Redis forget everything: messages, ledger, quota. What was made until then, and must stay."""
+    made = stage.made()
     stage.redis.flushall()
     stage.tally.faults["FLUSHALL"] += 1
+    return made
 
 
 def stop_store(stage: Stage, seconds: float) -> None:

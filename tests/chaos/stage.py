@@ -40,6 +40,8 @@ UP_TIMEOUT_S = 700.0
 SEEN_AFTER_S = 1.3
 """The store sees after a second what others have changed in its folder."""
 T = TypeVar("T")
+Written = Mapping[Path, int]
+"""When an object was written, nanoseconds, by its path."""
 Objects = Mapping[str, str]
 """SHA-256 of each object, by its path below the store."""
 
@@ -231,6 +233,14 @@ class Stage:
             str(path.relative_to(store)): sha256(path.read_bytes()).hexdigest()
             for path in sorted(store.rglob("*"))
             if path.is_file()
+        }
+
+    def made(self) -> Written:
+        """Images and labels that are stored, and when each was written."""
+        return {
+            path: path.stat().st_mtime_ns
+            for kind in ("tif", "npy")
+            for path in self.store.rglob(f"[!.]*.{kind}")
         }
 
     def images(self, region: str) -> list[Path]:

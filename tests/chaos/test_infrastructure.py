@@ -39,8 +39,10 @@ def test_a_region_is_the_same_when_redis_forgets_everything(stage, paris, chance
     run.await_begun()
     run.await_images(chance.randint(0, LATEST))
     assert not run.is_over
-    flush(stage)
+    made = flush(stage)
     end_well(stage, run, paris, time.monotonic(), "FLUSHALL")
+    now = stage.made()
+    assert [path.name for path in made if now[path] != made[path]] == [], "made again"
 
 
 @pytest.mark.parametrize("fault", STORE_FAULTS)
