@@ -3,6 +3,7 @@
 What is expected of them comes from pyproj at every pixel, and from nothing of what is tested.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -98,6 +99,21 @@ def write_product(tile, patch, fields, cache, classes=lambda x, y: np.full(x.sha
         written = [write_band(tile, size_m, patch, field, cache) for field in fields]
         files |= {name: written[number % len(written)] for number, name in enumerate(names)}
     return files | {"SCL": write_band(tile, 20, patch, classes, cache, bits=8)}
+
+
+def write_manifest(files, kind="SHA3-256", hash_of=hashlib.sha3_256):
+    """manifest.safe of files by their paths, as genuine ones have it."""
+    objects = "".join(
+        f'<dataObject ID="d{number}"><byteStream mimeType="application/octet-stream" size="{len(content)}">'
+        f'<fileLocation href="./{path}" locatorType="URL"/>'
+        f'<checksum checksumName="{kind}">{hash_of(content).hexdigest().upper()}</checksum>'
+        "</byteStream></dataObject>"
+        for number, (path, content) in enumerate(files.items())
+    )
+    return (
+        '<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1"><dataObjectSection>'
+        f"{objects}</dataObjectSection></xfdu:XFDU>"
+    ).encode()
 
 
 def position_fields(patch):

@@ -1,10 +1,12 @@
 """What a scene shows of patches: the seam between the worker and the services that images come from."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Protocol, TypeVar
 
 from landpatch.composite import Observation
+from landpatch.errors import PermanentError
 from landpatch.messages import SceneRef
 from landpatch.patch import Patch
 from landpatch.settings import Settings
@@ -85,10 +87,15 @@ class ProductImagery:
         """As of `Imagery`; fetches the product while another process has the turn."""
         opened = open_product(self._source, scene, self._limit)
         sites = locate_patches(opened.product, patches)
-        needed = needed_tiles(opened.product, sites)
+        fit = partial(fit_threads, opened.product, sites, self._threads, self._limit)
+        threads = fit(opened.held_bytes)
+        plan = opened.plan(needed_tiles(opened.product, sites), self._rates)
+        hold = False
+        with suppress(PermanentError):
+            threads, hold = fit(plan.held_bytes), True
         room = Room(self._limit - opened.held_bytes)
-        threads = fit_threads(opened.product, sites, self._threads, self._limit, opened.held_bytes)
-        with opened.fetch(needed, self._rates, room) as bands, turn:
+        # The turn is not taken before all is there that has to be checked: until then another may cut.
+        with opened.fetch(plan, room, hold) as bands, turn:
             yield from cut_patches(opened.product, bands, sites, scene.id, then, threads, room)
 
 

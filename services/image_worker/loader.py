@@ -89,6 +89,13 @@ class Loader:
         self._room.look_again()
         return fetching.result()
 
+    def fetch_again(self, chunk: Chunk, read: Read) -> None:
+        """Give up the bytes of a chunk, which are wrong, for others. read: the source itself."""
+        fetching: Future[bytes] = Future()
+        fetching.set_result(read(chunk.key, chunk.offset, chunk.length))
+        with chunk.lock:
+            chunk.fetching = fetching
+
     def forget(self, chunk: Chunk) -> None:
         """Give up the bytes of a chunk that nobody will ask for again."""
         with chunk.lock:

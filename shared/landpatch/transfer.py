@@ -39,6 +39,8 @@ class Fetch:
     """tiles: the spans hold them, the file says where they lie. whole: the spans are the whole file.
     walk: no spans; go from tile-part to tile-part up to the last that is needed, then plan again."""
     spans: tuple[Span, ...]
+    to_the_end: bool = False
+    """All of the spans are worth having, and they are all of the file's tiles: its checksum can be had."""
 
 
 def plan_fetch(head: Head, needed: Sequence[int], rates: Rates) -> Fetch:
@@ -52,9 +54,9 @@ def plan_fetch(head: Head, needed: Sequence[int], rates: Rates) -> Fetch:
     if not needed:
         return Fetch("tiles", ())
     if head.spans is not None:
-        spans = sorted(span for tile in needed for span in head.spans[tile])
-        return Fetch("tiles", _split(_join(spans, rates)))
-    whole = _split([(head.begin, head.end - head.begin)])
+        joined = _join(sorted(span for tile in needed for span in head.spans[tile]), rates)
+        return Fetch("tiles", _split(joined), joined == [(head.begin, head.end - head.begin)])
+    whole = split_rest(head.begin, head.end)
     steps = max(needed) + 1
     share = len(needed) / head.tiling.count
     walked = rates.cost_s(
@@ -63,7 +65,20 @@ def plan_fetch(head: Head, needed: Sequence[int], rates: Rates) -> Fetch:
     )
     if walked < rates.cost_s(head.end - head.begin, len(whole)):
         return Fetch("walk", ())
-    return Fetch("whole", whole)
+    return Fetch("whole", whole, _ends_soon(head, max(needed), rates))
+
+
+def split_rest(begin: int, end: int) -> tuple[Span, ...]:
+    """All of a file from one offset to another, in requests."""
+    return _split([(begin, end - begin)])
+
+
+def _ends_soon(head: Head, last: int, rates: Rates) -> bool:
+    """Whether what lies behind the last needed tile costs no more than a request, or is at most a quarter
+    of the file: when the tiles that are needed are there, no more of it is fetched otherwise."""
+    size = head.end - head.begin
+    rest = size * (head.tiling.count - 1 - last) / head.tiling.count
+    return 4 * rest <= size or rates.cost_s(rest, 0) <= rates.cost_s(0, 1)
 
 
 def _join(spans: Sequence[Span], rates: Rates) -> list[Span]:

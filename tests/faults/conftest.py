@@ -29,7 +29,7 @@ from services.stack.ports import free_port
 from tests.contract.conftest import S3Server, redis_client, redis_url, serving_s3
 from tests.faults.proxy import Proxy, proxying
 from tests.processes import listening
-from tests.scenes import CITIES, GROUPS, TILES, position_fields, write_product
+from tests.scenes import CITIES, GROUPS, TILES, position_fields, write_manifest, write_product
 from tests.waiting import LONG_S
 
 __all__ = ["redis_client", "redis_url"]
@@ -92,6 +92,8 @@ def product_root(tmp_path_factory: pytest.TempPathFactory, data: Path, files: di
         (images / f"T31UDQ_20230601T105031_{label}_{size_of[band]}m.jp2").write_bytes(content)
     genuine = data / "sentinel2/S2A_MSIL2A_20230625T234621_N0509_R073_T01WCP_20230626T022157.SAFE"
     (safe / "MTD_MSIL2A.xml").write_bytes((genuine / "MTD_MSIL2A.xml").read_bytes())
+    written = {path.relative_to(safe).as_posix(): path.read_bytes() for path in safe.rglob("*.*")}
+    (safe / "manifest.safe").write_bytes(write_manifest(written))
     entry = {
         "Id": SCENE.id, "Name": PRODUCT, "S3Path": f"/eodata/{FOLDER}", "Online": True,
         "ContentDate": {"Start": "2023-06-01T10:50:31.024Z"},

@@ -2,14 +2,19 @@
 
 import re
 import struct
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
+from itertools import repeat
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rasterio.io import MemoryFile
 
 from landpatch.codec import decode_image
 from landpatch.errors import ConfigurationError, InfrastructureError, PermanentError, TransientError
+from landpatch.jp2 import HEAD_BYTES, TileParts, parse_head
 from landpatch.ledger import Ledger
 from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
 from landpatch.settings import Settings
@@ -17,7 +22,7 @@ from services.image_worker.imagery import FIXED_BYTES, ProductImagery
 from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
 from tests.faults.conftest import PATCH, SCENE
-from tests.faults.proxy import Answer, announces, breaks_off, drips, names, resets, says, sends
+from tests.faults.proxy import Answer, Rule, announces, breaks_off, drips, names, resets, says, sends
 from tests.scenes import OFFSET, POSITION_ERROR_M, position_errors_m
 from tests.waiting import LONG_S
 
@@ -25,6 +30,7 @@ pytestmark = pytest.mark.stack
 
 KEY = f"data/images/FR101/2023/{PATCH.name}.tif"
 BAND, XML = r"GET /eodata/.*_B02_10m\.jp2", r"GET /eodata/.*MTD_MSIL2A\.xml"
+MANIFEST = r"GET /eodata/.*manifest\.safe"
 NO_KEY = b"<Error><Code>NoSuchKey</Code></Error>"
 ENTITIES = (
     b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "0123456789">'
@@ -159,6 +165,9 @@ LAST = {
     "metadata of HTML": (
         XML, sends(lambda body: b"<html></html>".ljust(len(body))), PermanentError, "MTD_MSIL2A.xml",
     ),
+    "a manifest with entities": (
+        MANIFEST, sends(lambda body: ENTITIES.ljust(len(body))), PermanentError, "manifest.safe is not safe",
+    ),
     "another file from its second part on": (
         BAND, None, TransientError, "has been replaced while it was read",
     ),
@@ -183,6 +192,132 @@ def test_a_fault_that_stays_ends_with_its_reason_and_without_an_image(cut, store
     with eo.proxy.doing(pattern, change), pytest.raises(error, match=reason):
         cut()
     assert stored() is None
+
+
+# Bytes that are other ones than were sent
+
+
+def flips(offset: int, masks: Iterable[int]):
+    """Bits of one byte of a file are turned over, in each answer that holds it others."""
+    turned = iter(masks)
+
+    def change(answer: Answer) -> Answer:
+        begin, end = map(int, re.match(r"bytes (\d+)-(\d+)/", answer.headers["content-range"]).groups())
+        if not begin <= offset <= end:
+            return answer
+        body = bytearray(answer.body)
+        body[offset - begin] ^= next(turned)
+        return replace(answer, body=bytes(body))
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def coded_pixel(files) -> int:
+    """Offset of a byte of B2 in which pixels of the patch are coded."""
+    data = files["B2"]
+    parts = TileParts(
+        parse_head(data[:HEAD_BYTES], len(data), "B2"), lambda at, most: data[at : at + most], "B2"
+    )
+    begin, length = max((parts.locate(tile)[0] for tile in range(121)), key=lambda span: span[1])
+    return begin + length * 2 // 3
+
+
+@pytest.fixture
+def writing(destination):
+    """Counts what is sent to the destination, and leaves it as it is."""
+    rule = Rule("PUT /bucket/", lambda answer: answer)
+    destination.proxy.rules.insert(0, rule)
+    yield lambda: rule.met
+    destination.proxy.rules.remove(rule)
+
+
+ONCE = (1, *repeat(0, 9))
+"""Then what comes is right."""
+
+
+def test_a_decoder_does_not_notice_a_byte_that_is_another(files, coded_pixel):
+    data = bytearray(files["B2"])
+    data[coded_pixel] ^= 1
+    with MemoryFile(files["B2"]) as one, MemoryFile(bytes(data)) as other, one.open() as a, other.open() as b:
+        assert (a.read(1) != b.read(1)).any()
+
+
+def test_a_byte_of_a_band_that_is_another_once_leaves_every_pixel_in_its_place(cut, eo, coded_pixel):
+    with eo.proxy.doing(BAND, flips(coded_pixel, ONCE)) as rule:
+        assert_every_pixel_is_in_its_place(cut())
+    assert rule.met > 2
+
+
+@pytest.mark.parametrize(
+    ("masks", "error", "reason"),
+    [
+        (repeat(1), PermanentError, "B2 is not what its manifest says: another SHA3-256"),
+        (range(1, 9), TransientError, "B2 came differently each time"),
+    ],
+)
+def test_a_byte_of_a_band_that_is_never_right_ends_with_its_reason_and_nothing_was_ever_stored(
+    cut, writing, eo, coded_pixel, masks, error, reason
+):
+    with eo.proxy.doing(BAND, flips(coded_pixel, masks)), pytest.raises(error, match=reason):
+        cut()
+    assert writing() == 0
+
+
+@pytest.mark.parametrize(("pattern", "mark"), [(BAND, b"Created by"), (XML, b"<OZONE_VALUE>")])
+def test_what_was_believed_of_a_file_that_began_with_another_byte_is_not_kept(
+    cut, writing, eo, product_root, pattern, mark
+):
+    # A comment of the head, and a figure of the metadata that is not used: others would be.
+    (path,) = (path for path in product_root.rglob("*.*") if re.search(pattern[5:], f"/{path}"))
+    offset = path.read_bytes().index(mark) + len(mark)
+    with (
+        eo.proxy.doing(pattern, flips(offset, ONCE)),
+        pytest.raises(TransientError, match="began differently"),
+    ):
+        cut()
+    assert writing() == 0
+
+
+def test_metadata_that_are_not_what_the_manifest_says_end_with_their_reason(cut, writing, eo):
+    change = sends(lambda body: body.replace(b">-1000</BOA_ADD", b">-1001</BOA_ADD"))
+    reason = r"MTD_MSIL2A\.xml is not what its manifest says"
+    with eo.proxy.doing(XML, change), pytest.raises(PermanentError, match=reason):
+        cut()
+    assert writing() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: re.sub(rb'(_B02_10m.*?SHA3-256">)....', rb"\g<1>0000", body),
+        lambda body: body.replace(b"</xfdu:XFDU>", b"</xfdu.XFDU>"),
+    ],
+)
+def test_a_manifest_that_is_another_once_is_tried_again(cut, writing, eo, change):
+    with (
+        eo.proxy.doing(MANIFEST, sends(change), times=1),
+        pytest.raises(TransientError, match="manifest came differently"),
+    ):
+        cut()
+    assert writing() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        says(404, NO_KEY),
+        sends(lambda body: body.replace(b"SHA3-256", b"CRC32-IX")),
+        sends(lambda body: b"<a/>".ljust(len(body))),
+    ],
+)
+def test_without_a_checksum_a_product_is_cut_and_a_line_says_that_it_is_not_checked(cut, eo, capsys, change):
+    with eo.proxy.doing(MANIFEST, change):
+        assert_every_pixel_is_in_its_place(cut())
+    said = [line for line in capsys.readouterr().out.splitlines() if "not checked" in line]
+    assert len(said) == 1
+    assert "no checksum in the product's manifest" in said[0]
+    assert "B2" in said[0]
 
 
 def test_a_band_that_drips_for_ever_ends(cut, stored, eo):

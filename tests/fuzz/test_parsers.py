@@ -44,7 +44,7 @@ from landpatch.inventory import describe_image
 from landpatch.jp2 import HEAD_BYTES, TileParts, describe_only, isolate_tile, parse_head
 from landpatch.label_notes import LabelNote, parse_note
 from landpatch.layout import PublishedLayout, RegionLayout, patch_of_key, split_index_folder
-from landpatch.metadata import parse_radiometry
+from landpatch.metadata import parse_checksums, parse_radiometry
 from landpatch.patch import PATCH_SIZE_M, parse_patch
 from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.clcplus import fetch_codes, read_limits
@@ -203,6 +203,30 @@ def broken_metadata(draw: st.DrawFn) -> bytes:
 
 def test_metadata():
     look(read_metadata, broken_metadata(), kept("metadata"))
+
+
+def read_manifest(data: bytes) -> None:
+    for checksum in parse_checksums(data, "product").values():
+        digest = checksum.begin()
+        digest.update(data)
+        assert len(digest.hexdigest()) in {32, 64}
+        assert checksum.digest == checksum.digest.lower()
+
+
+@st.composite
+def broken_manifests(draw: st.DrawFn) -> bytes:
+    """Manifests in which a word is another."""
+    data = draw(broken_bytes(kept("manifest"))) if draw(st.booleans()) else kept("manifest")[0]
+    for _ in range(draw(st.integers(0, 3))):
+        old = draw(
+            st.sampled_from((b"SHA3-256", b"./", b"href", b"byteStream", b"UTF-8", b"checksum", b"?>"))
+        )
+        data = data.replace(old, draw(st.sampled_from(_WORDS)).encode(), draw(st.integers(1, 3)))
+    return data
+
+
+def test_manifests():
+    look(read_manifest, broken_manifests(), kept("manifest"))
 
 
 # The public services, over HTTP.

@@ -47,7 +47,8 @@ def test_every_band_is_found_at_its_native_size():
         "B8A": key("B8A", 20), "B9": key("B09", 60), "B11": key("B11", 20), "B12": key("B12", 20),
         "SCL": key("SCL", 20),
     }  # fmt: skip
-    wanted = {files.metadata, *files.bands.values()}
+    assert files.manifest == f"{FOLDER}/manifest.safe"
+    wanted = {files.metadata, files.manifest, *files.bands.values()}
     assert files.sizes == {name: size for name, size in sizes.items() if name in wanted}
 
 

@@ -1,9 +1,13 @@
-"""Offsets and quantification come from genuine MTD_MSIL2A.xml, never from the date."""
+"""Offsets and quantification come from genuine MTD_MSIL2A.xml, never from the date; checksums from genuine
+manifests."""
+
+import hashlib
 
 import pytest
 
 from landpatch.errors import PermanentError
-from landpatch.metadata import parse_radiometry
+from landpatch.metadata import parse_checksums, parse_radiometry
+from tests.scenes import write_manifest
 
 GENUINE = {
     "S2A_MSIL2A_20190212T192651_N0212_R013_T07HFE_20201007T160857.SAFE": 0,
@@ -81,3 +85,55 @@ def test_an_offset_that_is_no_whole_number_within_range_is_refused(data, offset)
     assert changed != xml
     with pytest.raises(PermanentError, match=name):
         parse_radiometry(changed.encode(), name)
+
+
+MANIFESTS = {
+    "S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454.SAFE": ("SHA3-256", hashlib.sha3_256, 4),
+    "S2B_MSIL2A_20210122T133229_N0214_R081_T22HBD_20210122T155500.SAFE": ("MD5", hashlib.md5, 1),
+}
+"""Of genuine products: the kind of checksums, and how many of their files are here."""
+
+
+@pytest.mark.parametrize("product", MANIFESTS)
+def test_a_genuine_manifest_names_the_checksums_of_the_products_files(data, product):
+    folder = data / "sentinel2" / product
+    name, hash_of, count = MANIFESTS[product]
+    checksums = parse_checksums((folder / "manifest.safe").read_bytes(), product)
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    found = {path: checksums[path] for path in paths if path in checksums}
+    assert len(found) == count
+    for path, checksum in found.items():
+        assert checksum.name == name
+        assert checksum.digest == hash_of(paths[path].read_bytes()).hexdigest()
+        begun = checksum.begin()
+        begun.update(paths[path].read_bytes())
+        assert begun.hexdigest() == checksum.digest
+    bands = [path for path in checksums if path.endswith("0m.jp2")]
+    assert len(bands) > 30
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("SHA3-256", True), ("sha3-256", True), ("SHA-1", False), ("", False)]
+)
+def test_a_checksum_of_another_kind_is_none(name, known):
+    assert ("a.jp2" in parse_checksums(write_manifest({"a.jp2": b"a"}, name), "S2X")) is known
+
+
+@pytest.mark.parametrize(
+    "xml", [b"<a/>", b"<a><byteStream/></a>", b"<a><byteStream><fileLocation/><checksum/></byteStream></a>"]
+)
+def test_a_manifest_that_names_no_file_has_no_checksums(xml):
+    assert parse_checksums(xml, "S2X") == {}
+
+
+@pytest.mark.parametrize("xml", [b"", b"<html>", ENTITIES, b'{"error": 1}', b"\xff" * 100])
+def test_what_is_no_manifest_is_refused_with_the_product_named(xml):
+    with pytest.raises(PermanentError, match=r"S2X: manifest\.safe is not safe XML"):
+        parse_checksums(xml, "S2X")
+
+
+def test_two_checksums_for_a_file_are_refused():
+    one, other = write_manifest({"a.jp2": b"a"}), write_manifest({"a.jp2": b"b"})
+    assert len(parse_checksums(b"<a>" + one + one + b"</a>", "S2X")) == 1
+    with pytest.raises(PermanentError, match="two checksums for"):
+        parse_checksums(b"<a>" + one + other + b"</a>", "S2X")

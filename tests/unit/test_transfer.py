@@ -61,6 +61,30 @@ def test_nothing_is_fetched_when_nothing_is_needed():
     assert plan_fetch(head([MB] * 4, known=False), [], CDSE).spans == ()
 
 
+@pytest.mark.parametrize(
+    ("last", "size", "to_the_end"),
+    [
+        (88, 120 * MB, False),
+        (89, 120 * MB, True),
+        (119, 120 * MB, True),
+        (60, 4 * MB, True),
+        (60, 6 * MB, False),
+    ],
+)
+def test_a_file_is_worth_having_to_its_end_where_little_lies_behind_what_is_needed(last, size, to_the_end):
+    # A quarter of it, or as much as costs no more than a request: 2.4 MB.
+    file = head([size // 120] * 120, known=False)
+    fetch = plan_fetch(file, [last], Rates(80e6, 1 / 0.03))
+    whole = fetch if fetch.how == "whole" else plan_fetch(file, list(range(last + 1)), Rates(80e6, 1 / 0.03))
+    assert (whole.how, whole.to_the_end) == ("whole", to_the_end)
+
+
+def test_of_a_file_that_says_where_its_tiles_lie_all_comes_when_all_is_needed():
+    file = head([5 * MB] * 20)
+    assert plan_fetch(file, range(20), CDSE).to_the_end
+    assert not plan_fetch(file, range(19), CDSE).to_the_end
+
+
 @given(
     lengths=st.lists(st.integers(14, 40 * MB), min_size=1, max_size=60),
     known=st.booleans(),

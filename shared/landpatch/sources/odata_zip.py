@@ -182,10 +182,13 @@ class ODataZip:
         self, members: "_Members", files: ProductFiles, product: str, most_bytes: int
     ) -> LoadedFiles:
         """Of what is packed no part can be asked for."""
-        if sum(files.sizes.values()) > most_bytes:
-            raise _too_large(product, sum(files.sizes.values()), most_bytes)
+        # What is unpacked is checked by the archive's own checksums.
+        keys = (files.metadata, *files.bands.values())
+        size = sum(files.sizes[key] for key in keys)
+        if size > most_bytes:
+            raise _too_large(product, size, most_bytes)
         with ThreadPoolExecutor(self.connections, initializer=carry_context()) as pool:
-            whole = dict(pool.map(lambda key: (key, members.read_whole(key)), files.sizes))
+            whole = dict(pool.map(lambda key: (key, members.read_whole(key)), keys))
         return _gather(whole, product)
 
     def _read_part(self, archive: _Archive, start: int, length: int) -> bytes:

@@ -13,9 +13,11 @@ from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.account import Traffic
 
 SCENE_CLASS = "SCL"
-METADATA = "MTD_MSIL2A.xml"
+METADATA, MANIFEST = "MTD_MSIL2A.xml", "manifest.safe"
 MAX_METADATA_BYTES = 10_000_000
 """A parsed document takes many times its size; genuine ones have some 60 kB."""
+MAX_MANIFEST_BYTES = 1_000_000
+"""It is parsed while the bands are in memory; genuine ones have some 90 kB."""
 MAX_FILES = 10_000
 """Of a product; a genuine one has some hundred."""
 
@@ -41,6 +43,12 @@ class ProductFiles:
     """Key of the file of each band (`B1` … `B12`, `SCL`) at its native pixel size."""
     sizes: Mapping[str, int]
     """Bytes of each key."""
+    manifest: str | None = None
+    """Key of manifest.safe, which names the checksums of all files; None where there is none to read."""
+
+    def key_of(self, path: str) -> str:
+        """Of a file, by its path below the product's folder."""
+        return self.metadata.removesuffix(METADATA) + path
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ def most_bytes_of(key: str, folder: str) -> int | None:
 
 
 def resolve_files(sizes: Mapping[str, int], folder: str, product: str) -> ProductFiles:
-    """Pick, from the listing of a product's folder, its metadata and each band at native size.
+    """Pick, from the listing of a product's folder, its metadata, its manifest and each band at native size.
 
     Raises PermanentError that names what is missing, there twice or larger than can be.
     """
@@ -142,4 +150,7 @@ def resolve_files(sizes: Mapping[str, int], folder: str, product: str) -> Produc
         raise PermanentError(
             f"{product}: MTD_MSIL2A.xml of {sizes[metadata]} bytes is larger than metadata is"
         )
-    return ProductFiles(metadata, bands, {key: sizes[key] for key in (metadata, *bands.values())})
+    manifest = f"{folder}/{MANIFEST}"
+    known = 0 < sizes.get(manifest, 0) <= MAX_MANIFEST_BYTES
+    keys = (metadata, *bands.values(), *([manifest] if known else []))
+    return ProductFiles(metadata, bands, {key: sizes[key] for key in keys}, manifest if known else None)
