@@ -13,6 +13,7 @@ from landpatch.radiometry import REFLECTANCE_BANDS
 from landpatch.sources.eodata import NATIVE_SIZE_M, SCENE_CLASS
 from services.sandbox.jp2 import GRIDS, BandGrid, write_jp2
 from services.sandbox.landscape import load_regions
+from services.sandbox.metadata import describe_file
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("LANDPATCH_STATE_DIR") or ROOT / ".state").resolve() / "bench"
@@ -54,6 +55,11 @@ def make_product(name: str, root: Path, with_tlm: bool) -> None:
         os.link(_band_file(size_m, -1 if band == SCENE_CLASS else number % 2, with_tlm), path)
     genuine = ROOT / "tests/data/sentinel2" / METADATA[0] / "MTD_MSIL2A.xml"
     (folder / "MTD_MSIL2A.xml").write_bytes(genuine.read_bytes())
+    files = sorted(path for path in folder.rglob("*.*") if path.is_file())
+    entries = [
+        describe_file(path.stem, path.relative_to(folder).as_posix(), path.read_bytes()) for path in files
+    ]
+    (folder / "manifest.safe").write_text(f"<dataObjectSection>{''.join(entries)}</dataObjectSection>")
 
 
 def _band_file(size_m: int, seed: int, with_tlm: bool) -> Path:

@@ -110,7 +110,8 @@ def floor(job: dict[str, Any]) -> dict[str, Any]:
         "encode_cpu_s_patch": encode_s,
         "image_bytes": sum(sizes) / len(sizes),
         "tiles": sum(map(len, needed.values())),
-        "product_bytes": sum(map(len, files.values())) + len(metadata),
+        "product_bytes": sum(map(len, files.values()))
+        + sum((folder / name).stat().st_size for name in ("MTD_MSIL2A.xml", "manifest.safe")),
     }
 
 

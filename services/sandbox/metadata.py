@@ -69,17 +69,19 @@ def write_manifest(scene: Scene, files: Mapping[str, bytes]) -> bytes:
         _UNIT.format(unit=unit, kind="Metadata Unit" if path.endswith(".xml") else "Measurement Data Unit")
         for path, unit in units.items()
     ]
-    objects = [
-        _OBJECT.format(
-            unit=unit,
-            path=path,
-            mime="text/xml" if path.endswith(".xml") else "application/octet-stream",
-            size=len(files[path]),
-            digest=hashlib.sha3_256(files[path]).hexdigest(),
-        )
-        for path, unit in units.items()
-    ]
+    objects = [describe_file(unit, path, files[path]) for path, unit in units.items()]
     return _fill("manifest.safe", scene, 0, content_units="\n".join(content), data_objects="\n".join(objects))
+
+
+def describe_file(unit: str, path: str, content: bytes) -> str:
+    """A manifest's entry for a file. unit: its name there; path: below the product's folder."""
+    return _OBJECT.format(
+        unit=unit,
+        path=path,
+        mime="text/xml" if path.endswith(".xml") else "application/octet-stream",
+        size=len(content),
+        digest=hashlib.sha3_256(content).hexdigest(),
+    )
 
 
 def _name_unit(path: str) -> str:

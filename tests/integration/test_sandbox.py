@@ -1,5 +1,6 @@
 """The sandbox over its real protocols: HTTP, and S3 by `rclone serve`."""
 
+import hashlib
 import http.client
 import sys
 from collections.abc import Iterator
@@ -86,6 +87,8 @@ def test_a_product_in_the_catalogue_can_be_read_from_the_store(sandbox, bucket):
     assert images == {name for name in names if name.endswith(".jp2")}
     key = next(key for key in files if key.endswith("_B8A_20m.jp2"))
     data = bucket.get_object(Bucket="eodata", Key=key)["Body"].read()
+    manifest = bucket.get_object(Bucket="eodata", Key=f"{folder}/manifest.safe")["Body"].read().decode()
+    assert hashlib.sha3_256(data).hexdigest() in manifest
     with MemoryFile(data, filename="band.jp2") as memory, memory.open() as band:
         assert band.shape == (5490, 5490)
         assert band.crs.to_epsg() == TILE.epsg
