@@ -95,9 +95,10 @@ def price_parts(scene: Scene, patches: Sequence[Patch]) -> Forecast:
     """Of those parts of a product that are needed, where it says where they lie; else of its bands, whole:
     to walk to them is worth its requests only in the north-west of a product."""
     tiles = min(PRODUCT_TILES, count_tiles(patches))
-    share = tiles / PRODUCT_TILES if scene.baseline >= FIRST_WITH_TLM else 1
+    comes_whole = scene.baseline < FIRST_WITH_TLM
+    share = 1 if comes_whole else tiles / PRODUCT_TILES
     size = (scene.size or PRODUCT_BYTES) * BAND_SHARE * share
-    requests = HEAD_REQUESTS + max(13, round(size / CHUNK_BYTES))
+    requests = HEAD_REQUESTS + comes_whole + max(13, round(size / CHUNK_BYTES))
     return Forecast(tasks=1, bytes=round(size), requests=requests, cpu_s=_cut_s(tiles, len(patches)))
 
 

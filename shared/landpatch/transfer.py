@@ -15,7 +15,8 @@ CHUNK_BYTES = 8 * 2**20
 """Most bytes of one request: small enough that four connections end together, large enough that a
 product takes some hundred requests."""
 HEAD_REQUESTS = 15
-"""To take up a product: its listing, its metadata, and the first bytes of 12 bands and SCL."""
+"""To take up a product: its listing, its metadata, and the first bytes of 12 bands and SCL. Where bands come
+whole, its manifest is one more."""
 
 
 @dataclass(frozen=True, slots=True)
