@@ -10,13 +10,14 @@ import psutil
 import redis
 
 from benchmarks.catalogue import open_europe
-from benchmarks.stage import running_celery
+from benchmarks.stage import count_commands, running_celery
 from landpatch.celery import send_claimed
 from landpatch.connection import open_redis
 from landpatch.ledger import Ledger
 from landpatch.messages import RegionRequest
 from landpatch.planning import Planner
-from landpatch.settings import load_settings
+from landpatch.quota import open_governor
+from landpatch.settings import Settings, load_settings
 from landpatch.storage import open_store
 
 LARGEST = "FI1D7"
@@ -50,8 +51,15 @@ def _used(client: redis.Redis) -> int:
     return int(client.info("memory")["used_memory"])
 
 
-def _commands(client: redis.Redis) -> int:
-    return int(client.info("stats")["total_commands_processed"])
+def _commands_a_request(client: redis.Redis, settings: Settings) -> int:
+    """What the account's quota costs for each request to the image source: to ask, and to give back."""
+    governor = open_governor(settings)
+    with governor.request(1):
+        pass  # the scripts are known from now on, as they are to a worker
+    asked = count_commands(client)
+    with governor.request(1):
+        pass
+    return count_commands(client) - asked - 1
 
 
 def _start(ledger: Ledger, nuts: str) -> str:
@@ -93,7 +101,7 @@ def control_plane(count: int | None = None) -> dict[str, Any]:
             client.delete("images", "labels", *client.keys("landpatch:*"))
             before = _used(client)
             watch = _Watch(client, psutil.Process(dispatcher.pid))
-            begin, asked = time.monotonic(), _commands(client)
+            begin, asked = time.monotonic(), count_commands(client)
             keys = [_start(ledger, nuts) for nuts in regions]
             own = _await(ledger, keys, {"cutting"})
             planned_s = time.monotonic() - begin
@@ -102,8 +110,9 @@ def control_plane(count: int | None = None) -> dict[str, Any]:
             with running_celery(stage, "benchmarks.simulated", "images,labels,index"):
                 own += _await(ledger, keys, {"done"})
                 took_s = time.monotonic() - begin
-                commands = _commands(client) - asked - own - len(keys)
+                commands = count_commands(client) - asked - own - len(keys)
             watch.stop()
+            commands_a_request = _commands_a_request(client, settings)
     return {
         "regions": len(regions),
         "patches": patches,
@@ -113,6 +122,7 @@ def control_plane(count: int | None = None) -> dict[str, Any]:
         "redis_bytes_a_patch": (watch.redis_bytes - before) / patches,
         "redis_bytes_a_patch_planned": filled / patches,
         "commands_a_patch": commands / patches,
+        "quota_commands_a_request": commands_a_request,
         "dispatcher_gib": watch.dispatcher_bytes / 2**30,
     }
 

@@ -55,6 +55,7 @@ def dense() -> dict[str, Any]:
         "peak_gib": cut["peak_bytes"] / 2**30,
         "bytes_over_product": cut["bytes"] / floor["product_bytes"],
         "requests": cut["requests"],
+        "redis_commands_a_patch": cut["commands"] / cut["patches"],
     }
 
 
@@ -73,6 +74,7 @@ def sparse() -> dict[str, Any]:
         figures |= {
             f"bytes_over_product_{name}": cut["bytes"] / floor["product_bytes"],
             f"requests_{name}": cut["requests"],
+            f"redis_commands_a_patch_{name}": cut["commands"] / cut["patches"],
             f"cpu_over_floor_{name}": cut["cpu_s"] / floor_cpu_s,
             f"wall_s_{name}": cut["wall_s"],
         }

@@ -1,7 +1,8 @@
 """Workers that cut no pixels and fetch no labels: `celery -A benchmarks.simulated worker`.
 
 They take the real messages and keep the real ledger, command for command as the image and label worker do,
-and take as long as those where `benchmarks.pace` is told to.
+and take as long as those where `benchmarks.pace` is told to. They ask nothing of the account's quota: that is
+asked for each request, whatever patches come of it (`quota_commands_a_request` of `control_plane`).
 """
 
 from collections.abc import Callable

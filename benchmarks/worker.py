@@ -8,8 +8,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from benchmarks.products import METADATA, ROOT, patches_of, product_name, product_path
+from benchmarks.stage import count_commands
 from landpatch.codec import encode_image
 from landpatch.composite import compose_best
+from landpatch.connection import open_redis
 from landpatch.ledger import open_ledger
 from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
 from landpatch.metadata import parse_radiometry
@@ -33,7 +35,8 @@ def cut(job: dict[str, Any]) -> dict[str, Any]:
     ledger = open_ledger(settings)
     worker = ImageWorker(settings, open_store(settings), open_imagery(settings), ledger, Turn())
     patches = patches_of(job["patches"])
-    took = {"patches": 0, "bytes": 0, "requests": 0}
+    client = open_redis(settings)
+    took = {"patches": 0, "bytes": 0, "requests": 0, "commands": 0}
     begin, begin_cpu = time.monotonic(), time.process_time()
     for number in job["products"]:
         message = _message(f"XX{number:03d}", number, patches, job["tlm"])
@@ -41,7 +44,9 @@ def cut(job: dict[str, Any]) -> dict[str, Any]:
         run, _ = ledger.start(request)
         message = message.model_copy(update={"run": run})
         ledger.open_round(message.region, run, 1, [message])
+        asked = count_commands(client)
         worker.cut(message)
+        took["commands"] += count_commands(client) - asked - 1
         states = [outcome.state for outcome in ledger.outcomes(message.region, "images").values()]
         took["patches"] += states.count("complete")
         for work in ledger.work(message.region).values():
