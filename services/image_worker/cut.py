@@ -1,7 +1,7 @@
 """Bands -> observations: each JP2 tile decoded once, each patch warped as soon as its tiles are there."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -30,6 +30,7 @@ from services.image_worker.bands import Band, Pixels
 from services.image_worker.loader import Room
 from services.image_worker.product import Needed, Product
 
+S = TypeVar("S")
 T = TypeVar("T")
 TileKey = tuple[str, int]
 """Band and number of a JP2 tile."""
@@ -74,6 +75,17 @@ def locate_patches(product: Product, patches: Sequence[Patch]) -> list[Site]:
 def most_in_work(threads: int) -> int:
     """How many patches are taken up, and their tiles asked for, before the first of them is done."""
     return 2 * threads + 3
+
+
+def take_in_turn(begin: Callable[[S], Future[T]], items: Iterable[S], most: int) -> Iterator[T]:
+    """What comes of items, in their order; at most so many are begun, and not taken, at a time."""
+    running: deque[Future[T]] = deque()
+    for item in items:
+        running.append(begin(item))
+        while len(running) >= most:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
 
 
 def needed_tiles(product: Product, sites: Sequence[Site]) -> Needed:
@@ -165,16 +177,14 @@ def cut_patches(
             return then(site.patch, observation)
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="cut", initializer=carry_context())
-    running: deque[Future[T]] = deque()
+
+    def begin(site: Site) -> Future[T]:
+        # First in, first out: a patch that waits for a tile never waits for one behind it.
+        tiles.begin(site, pool)
+        return pool.submit(work, site)
+
     try:
-        for site in sites:
-            # First in, first out: a patch that waits for a tile never waits for one behind it.
-            tiles.begin(site, pool)
-            running.append(pool.submit(work, site))
-            while len(running) >= most_in_work(threads):
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        yield from take_in_turn(begin, sites, most_in_work(threads))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

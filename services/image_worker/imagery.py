@@ -17,15 +17,12 @@ from landpatch.sources.sentinelhub import open_sentinel_hub
 from landpatch.transfer import Rates
 from services.image_worker.cut import cut_patches, locate_patches, needed_tiles
 from services.image_worker.loader import Room
-from services.image_worker.memory import fit_threads
+from services.image_worker.memory import FIXED_BYTES, fit_threads, working_bytes
 from services.image_worker.product import open_product
 from services.image_worker.rendered import RenderedImagery
 from services.image_worker.turn import Turn
 
 T = TypeVar("T")
-FIXED_BYTES = 600 * 2**20
-"""What a worker process needs besides the bytes of a product: its code, the patches in the making, and what
-the allocator keeps (with MALLOC_ARENA_MAX=2; with an arena a thread it is twice as much)."""
 
 
 class Imagery(Protocol):
@@ -93,7 +90,7 @@ class ProductImagery:
         hold = False
         with suppress(PermanentError):
             threads, hold = fit(plan.held_bytes), True
-        room = Room(self._limit - opened.held_bytes)
+        room = Room(self._limit - opened.held_bytes - working_bytes(opened.product, sites, threads))
         # The turn is not taken before all is there that has to be checked: until then another may cut.
         with opened.fetch(plan, room, hold) as bands, turn:
             yield from cut_patches(opened.product, bands, sites, scene.id, then, threads, room)

@@ -1,8 +1,13 @@
 """How much of a product has to be in memory at once: pure, from its heads and the order of its patches.
 
-Fetching ahead waits for room; what a patch needs now does not, and has to fit.
+Fetching ahead waits for room; what a patch needs now does not, and has to fit. A process holds
+
+    FIXED_BYTES + the tiles and files of patches in work + what its threads make + results that wait
+
+and all but the first grows with the number of threads, none with the number of patches.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -12,6 +17,16 @@ from services.image_worker.bands import BandHead
 from services.image_worker.cut import Site, TileKey, most_in_work
 from services.image_worker.product import Product
 
+FIXED_BYTES = 320 * 2**20
+"""What a worker process needs besides: its code and clients (185 MB were measured), its uploads (nine times
+`RESULT_BYTES`), a chunk more for each of four connections while it is put together, and some to spare."""
+THREAD_BYTES = 60_000_000
+"""What a thread takes that makes a patch: warp, observation, an earlier one at a time, composite, GeoTIFF.
+Measured on 1, 4 and 16 threads with MALLOC_ARENA_MAX=2: 29 to 36 MB each, with five earlier observations 47
+to 59 MB; with an arena a thread it is twice as much."""
+RESULT_BYTES = 7_000_000
+"""Of a patch that is made and waits to be stored: its image, 14 bands of float64, as if it could not be
+deflated. An observation that is kept has 6 MB."""
 _DECODER_BYTES = 4
 """That OpenJPEG takes for a pixel of the tile that it decodes."""
 
@@ -22,19 +37,22 @@ def fit_threads(product: Product, sites: Sequence[Site], most: int, limit: int, 
     held: bytes of its files when all of them are in memory already. Raises PermanentError when it cannot be
     on a single one.
     """
-    threads = most
-    while (needed := held + needed_bytes(product, sites, threads, with_files=not held)) > limit:
-        if threads == 1:
-            raise PermanentError(
-                f"{product.name} needs {needed // 10**6} MB of memory at once, "
-                f"{limit // 10**6} MB are left of LANDPATCH_MEMORY_BYTES"
-            )
-        threads = max(1, threads // 2)
+
+    def needed(threads: int) -> int:
+        return held + needed_bytes(product, sites, threads, with_files=not held)
+
+    threads = bisect_right(range(1, most + 1), limit, key=needed)
+    if not threads:
+        raise PermanentError(
+            f"{product.name} needs {needed(1) // 10**6} MB of memory at once, "
+            f"{limit // 10**6} MB are left of LANDPATCH_MEMORY_BYTES"
+        )
     return threads
 
 
 def needed_bytes(product: Product, sites: Sequence[Site], threads: int, *, with_files: bool = True) -> int:
-    """Most bytes that are held at a time, compressed and decoded, when nothing is fetched ahead.
+    """Most bytes that are held at a time when nothing is fetched ahead: compressed, decoded, in the making
+    and waiting to be stored.
 
     sites: in the order in which they are cut. with_files: count what is held of the files. Where a file does
     not say how long its tile-parts are, they are taken to be equal.
@@ -55,8 +73,20 @@ def needed_bytes(product: Product, sites: Sequence[Site], threads: int, *, with_
     heads = product.bands.values() if with_files else ()
     files = [_held_of_file(head, begun, in_work, steps) for head in heads]
     held = (decoded + sum(parts) for decoded, *parts in zip(accumulate(changes[:-1]), *files, strict=True))
-    working = sorted(_working_bytes(product.bands[name], tile) for name, tile in begun)
-    return max(held, default=0) + sum(working[-threads:])
+    return max(held, default=0) + working_bytes(product, sites, threads)
+
+
+def working_bytes(product: Product, sites: Sequence[Site], threads: int) -> int:
+    """What so many threads take beside the product's bytes, each decoding a tile or making a patch, and the
+    results that wait."""
+    keys = {key for site in sites for key in site.tiles}
+    decoding = sorted(_decoder_bytes(product.bands[name], tile) for name, tile in keys)[-threads:]
+    return making_bytes(threads) + sum(max(0, size - THREAD_BYTES) for size in decoding)
+
+
+def making_bytes(threads: int) -> int:
+    """What so many threads take that make patches, and the results that wait."""
+    return threads * THREAD_BYTES + most_in_work(threads) * RESULT_BYTES
 
 
 def _held_of_file(head: BandHead, begun: dict[TileKey, int], in_work: int, steps: int) -> list[int]:
@@ -100,6 +130,6 @@ def _decoded_bytes(head: BandHead, tile: int) -> int:
     return _pixels(head, tile) * (1 if head.head.bits <= 8 else 2)
 
 
-def _working_bytes(head: BandHead, tile: int) -> int:
+def _decoder_bytes(head: BandHead, tile: int) -> int:
     """What decoding a tile takes besides its pixels: the decoder's own, and the tile-parts twice."""
     return _pixels(head, tile) * _DECODER_BYTES + _decoded_bytes(head, tile) + 2 * _length(head, tile)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 
 import structlog
 
@@ -116,10 +117,10 @@ class ImageWorker:
         layout = self._layout(message)
         # A median takes in every scene that the patch may use; it is composed when they are used up.
         if message.composite == "best":
-            kept = self._kept(message, work)
-            composite = compose_best([*kept.values(), observation])
+            shown: list[SceneRef] = []
+            composite = compose_best(chain(self._kept(message, work, shown), [observation]))
             if self._is_complete(composite):
-                return self._encode(message, patch, [*kept, message.scene], composite, records)
+                return self._encode(message, patch, [*shown, message.scene], composite, records)
         with stage("encode"):
             data = None if stored else encode_observation(observation)
 
@@ -136,12 +137,13 @@ class ImageWorker:
         """Write what there is of patches that have used up their products."""
         records = Records(self.ledger, message)
         for work in message.patches:
-            kept = self._kept(message, work)
-            if kept:
-                composite = compose(list(kept.values()), message.composite)
-                self._encode(message, parse_patch(work.name), list(kept), composite, records)()
-            else:
+            shown: list[SceneRef] = []
+            kept = self._kept(message, work, shown)
+            if (first := next(kept, None)) is None:
                 records.add(work.name, Outcome("failed", GONE))
+                continue
+            composite = compose(chain([first], kept), message.composite)
+            self._encode(message, parse_patch(work.name), shown, composite, records)()
         self._finish(message, Work(), records.outcomes)
 
     def give_up(self, message: ImageMessage, reason: str) -> None:
@@ -160,17 +162,19 @@ class ImageWorker:
     def _is_complete(self, composite: Composite) -> bool:
         return self.settings.is_complete(composite.valid_fraction, composite.clear_fraction)
 
-    def _kept(self, message: ImageMessage, work: PatchWork) -> dict[SceneRef, Observation]:
-        """The observations of a patch that earlier rounds have kept, in order, by scene."""
+    def _kept(self, message: ImageMessage, work: PatchWork, shown: list[SceneRef]) -> Iterator[Observation]:
+        """The observations of a patch that earlier rounds have kept, in order, read one by one: each is 6 MB.
+
+        shown: is given the scene of each.
+        """
         layout = self._layout(message)
-        observations = {}
         for scene in work.earlier:
             data = self.store.get(layout.observation(work.name, scene.id, message.recipe))
             if data is None:
                 log.warning("an observation is gone", patch=work.name, lost=scene.name)
                 continue
-            observations[scene] = decode_observation(data, scene.id)
-        return observations
+            shown.append(scene)
+            yield decode_observation(data, scene.id)
 
     def _encode(
         self,

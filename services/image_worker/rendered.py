@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -25,6 +25,8 @@ from landpatch.radiometry import (
 from landpatch.sources.account import Traffic
 from landpatch.sources.sentinelhub import Rendering, SentinelHub
 from landpatch.stages import carry_context, making
+from services.image_worker.cut import most_in_work, take_in_turn
+from services.image_worker.memory import making_bytes
 from services.image_worker.turn import Turn
 
 T = TypeVar("T")
@@ -47,10 +49,12 @@ class RenderedImagery:
     }
 
     def __init__(self, hub: SentinelHub, threads: int, most_bytes: int) -> None:
-        """threads: on which patches are made. most_bytes: of memory for what is rendered."""
+        """threads: on which patches are made, at most. most_bytes: of memory for all that is held."""
         self._hub = hub
-        self._threads = threads
-        self._side = max(1, min(MAX_SIDE // PATCH_SIZE_PX, math.isqrt(most_bytes // PATCH_BYTES)))
+        # Threads have half of it at most: the larger a rectangle, the fewer requests.
+        self._threads = max(1, min(threads, most_bytes // 2 // making_bytes(1)))
+        left = most_bytes - making_bytes(self._threads)
+        self._side = max(1, min(MAX_SIDE // PATCH_SIZE_PX, math.isqrt(max(left, 0) // PATCH_BYTES)))
         """Patches along a side of what is rendered at once, at most."""
 
     def counting(self) -> AbstractContextManager[Traffic]:
@@ -78,8 +82,11 @@ class RenderedImagery:
                     with making(patch.name):
                         return then(patch, cut_observation(rendering, bounds, patch, scene))
 
+                def begin(patch: Patch, make: Callable[[Patch], T] = make) -> Future[T]:
+                    return pool.submit(make, patch)
+
                 with turn:
-                    yield from pool.map(make, block)
+                    yield from take_in_turn(begin, block, most_in_work(self._threads))
 
 
 def cut_observation(

@@ -1,6 +1,6 @@
 """Observation + observation -> composite."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from landpatch.radiometry import CLEAR, UNSEEN, add_indices
 
 Method = Literal["best", "median"]
+MEDIAN_ROWS = 10
+"""That are sorted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +48,33 @@ class Composite:
         return float(np.count_nonzero(self.clarity == CLEAR) / self.clarity.size)
 
 
-def compose(observations: Sequence[Observation], how: Method) -> Composite:
+def compose(observations: Iterable[Observation], how: Method) -> Composite:
     """Compose observations (at least one), the preferred one first, by `compose_best` or
     `compose_median`."""
-    return compose_median(observations) if how == "median" else compose_best(observations)
+    return compose_median(list(observations)) if how == "median" else compose_best(observations)
 
 
-def compose_best(observations: Sequence[Observation]) -> Composite:
+def compose_best(observations: Iterable[Observation]) -> Composite:
     """Take each pixel from one observation.
 
     A clear pixel of an earlier observation is never replaced; pixels that are not clear are filled by
-    clear ones; where none is clear the first valid observation stays.
+    clear ones; where none is clear the first valid observation stays. Observations are taken one at a time,
+    so that of many that are still to be read only one has to be in memory.
     """
-    first = observations[0]
-    if len(observations) == 1:
-        share = float(np.count_nonzero(first.clarity != UNSEEN) / first.clarity.size)
-        return Composite(add_indices(first.reflectance), first.clarity, (share,))
-    reflectance, clarity = first.reflectance.copy(), first.clarity.copy()
+    each = iter(observations)
+    first = next(each)
+    reflectance, clarity = first.reflectance, first.clarity
     origin = np.where(clarity == UNSEEN, -1, 0).astype("int16")
-    for number, observation in enumerate(observations[1:], start=1):
+    count = 1
+    for observation in each:
+        if count == 1:
+            reflectance, clarity = reflectance.copy(), clarity.copy()
         better = observation.clarity > clarity
         reflectance[:, better] = observation.reflectance[:, better]
         clarity[better] = observation.clarity[better]
-        origin[better] = number
-    used = np.bincount(origin[origin >= 0], minlength=len(observations))
+        origin[better] = count
+        count += 1
+    used = np.bincount(origin[origin >= 0], minlength=count)
     shares = tuple(float(pixels / origin.size) for pixels in used)
     return Composite(add_indices(reflectance), clarity, shares)
 
@@ -82,23 +87,36 @@ def compose_median(observations: Sequence[Observation]) -> Composite:
     """
     best = compose_best(observations)
     clear = np.stack([observation.clarity == CLEAR for observation in observations])
-    values = np.stack([add_indices(observation.reflectance) for observation in observations])
+    count = clear.sum(axis=0)
+    some = count > 0
+    # A few rows at a time: to sort takes the observations once more.
+    for top in range(0, some.shape[0], MEDIAN_ROWS):
+        rows = slice(top, top + MEDIAN_ROWS)
+        median = _median([each.reflectance[:, rows] for each in observations], clear[:, rows], count[rows])
+        best.bands[:, rows][:, some[rows]] = median[:, some[rows]]
+    shares = [float(np.where(own, 1 / np.maximum(count, 1), 0).sum() / some.size) for own in clear]
+    # What is nowhere clear comes from single observations, as in the best composite.
+    rest = compose_best(_without(observation, some) for observation in observations)
+    shares = [share + other for share, other in zip(shares, rest.shares, strict=True)]
+    return Composite(best.bands, best.clarity, tuple(shares))
+
+
+def _median(
+    reflectances: Sequence[NDArray[np.float64]], clear: NDArray[np.bool_], count: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(14, y, x) medians where anything is clear.
+
+    reflectances: (12, y, x) each. clear: (observation, y, x). count: (y, x), how many are clear.
+    """
+    values = np.stack([add_indices(reflectance) for reflectance in reflectances])
     values[np.broadcast_to(~clear[:, None], values.shape)] = np.inf
     values.sort(axis=0)
-    count = clear.sum(axis=0)
     low, high = (
         np.take_along_axis(values, np.broadcast_to(middle, (1, *values.shape[1:])), axis=0)[0]
-        for middle in (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(observations) - 1))
+        for middle in (np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(values) - 1))
     )
-    some = count > 0
-    bands = best.bands
-    bands[:, some] = (low[:, some] + high[:, some]) / 2
-    weights = np.where(clear, 1 / np.maximum(count, 1), 0)
-    shares = [float(weight.sum() / some.size) for weight in weights]
-    # What is nowhere clear comes from single observations, as in the best composite.
-    rest = compose_best([_without(observation, some) for observation in observations])
-    shares = [share + other for share, other in zip(shares, rest.shares, strict=True)]
-    return Composite(bands, best.clarity, tuple(shares))
+    median: NDArray[np.float64] = (low + high) / 2
+    return median
 
 
 def _without(observation: Observation, pixels: NDArray[np.bool_]) -> Observation:

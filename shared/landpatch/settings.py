@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     max_products: int = Field(6, alias="LANDPATCH_MAX_PRODUCTS", ge=1, le=100)
     """How many products a patch may use."""
     memory_bytes: int = Field(1_610_612_736, alias="LANDPATCH_MEMORY_BYTES", ge=1_073_741_824)
-    """What an image worker's process may use; a genuine product takes more than 900 MB."""
+    """What an image worker's process may use; a genuine product on two threads takes more than 800 MB."""
     threads: int = Field(default_factory=_available_cores, alias="LANDPATCH_THREADS", ge=1, le=256)
     """On how many cores an image worker decodes and cuts; by default on all it may use."""
     lease_s: float = Field(90, alias="LANDPATCH_LEASE_S", ge=1, le=3600)

@@ -20,7 +20,8 @@ from landpatch.quota import PROCESSING, Governor, Quota
 from landpatch.settings import Settings
 from landpatch.sources.product_files import LoadedFiles, RemoteFiles
 from landpatch.sources.stac import SentinelHubCatalogue
-from services.image_worker.imagery import FIXED_BYTES, Imagery, ProductImagery
+from services.image_worker.imagery import Imagery, ProductImagery
+from services.image_worker.memory import FIXED_BYTES, making_bytes
 from services.image_worker.rendered import RenderedImagery
 from services.image_worker.turn import Turn
 from services.stack.ports import free_port
@@ -248,7 +249,7 @@ def test_a_rectangle_of_patches_is_one_request_and_each_gets_its_own_pixels(open
 
 def test_with_less_memory_less_is_asked_for_at_once(open_hub):
     patches = [Patch(0, PATCH.xmin + east, PATCH.ymin, 0) for east in (0, 2500, 5000)]
-    for most_bytes, requests in ((10**9, 1), (45_000_000, 2), (10**6, 3)):
+    for most_bytes, requests in ((10**9, 1), (making_bytes(1) + 45_000_000, 2), (10**6, 3)):
         imagery = RenderedImagery(open_hub(), 2, most_bytes)
         with imagery.counting() as traffic:
             observe(imagery, patches=patches)

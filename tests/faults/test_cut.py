@@ -18,7 +18,8 @@ from landpatch.jp2 import HEAD_BYTES, TileParts, parse_head
 from landpatch.ledger import Ledger
 from landpatch.messages import CutScene, PatchWork, RegionRequest, SceneRef
 from landpatch.settings import Settings
-from services.image_worker.imagery import FIXED_BYTES, ProductImagery
+from services.image_worker.imagery import ProductImagery
+from services.image_worker.memory import FIXED_BYTES
 from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
 from tests.faults.conftest import PATCH, SCENE

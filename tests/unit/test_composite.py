@@ -1,5 +1,7 @@
 """Composites: a clear pixel is never replaced, the rest is filled by what is better."""
 
+import weakref
+
 import numpy as np
 
 from landpatch.composite import Observation, compose_best, compose_median
@@ -50,3 +52,18 @@ def test_the_median_is_that_of_the_clear_observations_alone():
 def test_the_median_of_one_observation_is_that_observation():
     only = observation("a", [2, 1, 0])
     assert (compose_median([only]).bands == compose_best([only]).bands).all()
+
+
+def test_observations_are_let_go_one_after_the_other():
+    living, most = [], 0
+
+    def read():
+        nonlocal most
+        for number in range(20):
+            reflectance = np.full((12, 250, 250), 0.1 + number / 100)
+            living.append(weakref.ref(reflectance))
+            most = max(most, sum(ref() is not None for ref in living))
+            yield Observation(str(number), reflectance, np.full((250, 250), 1, "uint8"))
+
+    assert compose_best(read()).shares == (1.0, *[0.0] * 19)
+    assert most <= 4
