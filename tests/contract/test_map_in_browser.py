@@ -1,29 +1,18 @@
 """The map of a region in a real browser: what it shows, what it fetches, what a click tells."""
 
-import io
-import re
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import landpatch
-from landpatch.grid import to_lonlat
-from landpatch.patch import parse_patch
-from landpatch.picture import encode_png
 from tests.browser import browsing
+from tests.contract.looker import BASE_GREEN, DRAWN_S, SIZE, Looker, looking
 from tests.contract.paris import make_settings, store_region
-from tests.waiting import LONG_S, wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
-SIZE = {"width": 1200, "height": 800}
-BASE_GREEN = (0, 200, 0)
-DRAWN_S = 60
-PICTURES_ARE_THERE = (
-    "[...document.querySelectorAll('img.leaflet-tile')].every(img => !img.src || img.complete)"
-)
 PATCH_OF = "patches[data.patches.findIndex(patch => patch.name === name)]"
 
 
@@ -44,62 +33,12 @@ def browser():
         yield running
 
 
-class Looker:
-    """Somebody who looks at a map."""
-
-    def __init__(self, page):
-        self.page = page
-        page.set_default_timeout(LONG_S * 1000)
-        self.asked, self.said = [], []
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-
-    def open(self, path):
-        self.page.goto(path.as_uri())
-        self.settle()
-
-    def settle(self):
-        """Wait until every picture is there."""
-        # The page's policy forbids what wait_for_function does.
-        while not self.page.evaluate(PICTURES_ARE_THERE):
-            self.page.wait_for_timeout(50)
-        self.page.wait_for_timeout(600)  # zooming and fading take 250 ms each
-
-    def place(self, patch, east_m, north_m):
-        """Where on the screen a place in a patch is, from its lower left corner."""
-        corner = parse_patch(patch)
-        lon, lat = to_lonlat().transform(corner.xmin + east_m, corner.ymin + north_m)
-        point = self.page.evaluate("([lat, lon]) => map.latLngToContainerPoint([lat, lon])", [lat, lon])
-        return round(point["x"]), round(point["y"])
-
-    def colour(self, patch, east_m, north_m):
-        """The colour that is seen there."""
-        x, y = self.place(patch, east_m, north_m)
-        with Image.open(io.BytesIO(self.page.screenshot())) as picture:
-            return np.asarray(picture.convert("RGB"))[y - 2 : y + 3, x - 2 : x + 3].mean(axis=(0, 1))
-
-    def sees(self, patch, place, wanted, off=6):
-        """Wait until a place has about that colour, and fail when it does not."""
-        wait_until(
-            lambda: np.abs(self.colour(patch, *place) - wanted).max() <= off,
-            DRAWN_S, f"{wanted} at {place} of {patch}",
-        )  # fmt: skip
-
-
 @pytest.fixture
 def looker(browser, drawn):
     """A map that has been opened from its file, with a base map of one colour."""
-    page = browser.new_page(viewport=SIZE)
-    tile = np.full((256, 256, 4), 255, "uint8")
-    tile[..., :3] = BASE_GREEN
-    page.route(
-        re.compile("^https:"), lambda route: route.fulfill(body=encode_png(tile), content_type="image/png")
-    )
-    looker = Looker(page)
-    looker.open(drawn.path)
-    yield looker
-    page.close()
+    with looking(browser) as looker:
+        looker.open(drawn.path)
+        yield looker
 
 
 def test_the_file_fetches_nothing_but_its_base_map_and_nothing_goes_wrong(looker, drawn):
