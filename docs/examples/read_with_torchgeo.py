@@ -5,6 +5,11 @@
 
 Images are read as they lie. A label is a plain array, `.npy`, and no raster that GDAL reads; so labels are
 written as GeoTIFF once, into the folder that is named last, each under the name of its image.
+
+Last run with TorchGeo 0.8.1 and PyTorch 2.13.0 for the CPU, on a region of four patches of which three have
+labels: its pixels and its CRS were those of `landpatch.open`. torchvision 0.28.0 was of another build than
+PyTorch, so the operators of torchvision, which reading does not use, had to be declared by hand before
+TorchGeo could be imported. Take torchvision of PyTorch's own build.
 """
 
 import sys
