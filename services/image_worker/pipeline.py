@@ -121,8 +121,10 @@ class ImageWorker:
             composite = compose_best(chain(self._kept(message, work, shown), [observation]))
             if self._is_complete(composite):
                 return self._encode(message, patch, [*shown, message.scene], composite, records)
-        with stage("encode"):
-            data = None if stored else encode_observation(observation)
+        data = None
+        if not stored:
+            with stage("encode"):
+                data = encode_observation(observation)
 
         def write() -> None:
             # The indexer removes observations when the run ends; one of a run that is over would stay.

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rasterio.io import MemoryFile
+from structlog.testing import CapturingLogger
 
 from landpatch.codec import decode_image
 from landpatch.errors import ConfigurationError, InfrastructureError, PermanentError, TransientError
@@ -312,13 +313,17 @@ def test_a_manifest_that_is_another_once_is_tried_again(cut, writing, eo, change
         sends(lambda body: b"<a/>".ljust(len(body))),
     ],
 )
-def test_without_a_checksum_a_product_is_cut_and_a_line_says_that_it_is_not_checked(cut, eo, capsys, change):
+def test_without_a_checksum_a_product_is_cut_and_a_line_says_that_it_is_not_checked(
+    cut, eo, monkeypatch, change
+):
+    log = CapturingLogger()
+    monkeypatch.setattr("services.image_worker.whole.log", log)
     with eo.proxy.doing(MANIFEST, change):
         assert_every_pixel_is_in_its_place(cut())
-    said = [line for line in capsys.readouterr().out.splitlines() if "not checked" in line]
-    assert len(said) == 1
-    assert "no checksum in the product's manifest" in said[0]
-    assert "B2" in said[0]
+    (line,) = log.calls
+    assert line.args == ("not checked",)
+    assert line.kwargs["reason"] == "no checksum in the product's manifest"
+    assert any("B2" in file for file in line.kwargs["files"])
 
 
 def test_a_band_that_drips_for_ever_ends(cut, stored, eo):

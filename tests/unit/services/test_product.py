@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from landpatch.errors import PermanentError
 from landpatch.patch import Patch
@@ -98,7 +99,9 @@ def test_a_file_that_is_wrong_gives_no_band_of_any_of_them(product):
         pytest.fail("there are bands")
 
 
-def test_without_room_for_whole_files_nothing_is_waited_for_and_a_line_says_so(product, capsys):
+def test_without_room_for_whole_files_nothing_is_waited_for_and_a_line_says_so(product, monkeypatch):
+    log = CapturingLogger()
+    monkeypatch.setattr("services.image_worker.whole.log", log)
     open_remote, patch = product
     asked = Counter()
     remote = open_remote(asked)
@@ -108,4 +111,5 @@ def test_without_room_for_whole_files_nothing_is_waited_for_and_a_line_says_so(p
         made = dict(cut_patches(remote.product, opened, sites, "scene", lambda *pair: pair, 2, room))
     assert made[patch] is not None
     assert asked["X/manifest.safe"] == 0
-    assert capsys.readouterr().out.count("LANDPATCH_MEMORY_BYTES") == 1
+    (line,) = log.calls
+    assert "LANDPATCH_MEMORY_BYTES" in line.kwargs["reason"]
