@@ -6,6 +6,7 @@ What is expected of them comes from pyproj at every pixel, and from nothing of w
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 from pyproj import Transformer
@@ -138,6 +139,16 @@ def position_errors_m(seen, patch, radiometry, where=None):
             [(layer - 100) / STEPS_A_METRE - 250 - truth[number % 2] for number, layer in enumerate(dn)]
         )
     return errors
+
+
+def assert_in_place(reflectance, patch):
+    """Every pixel is where it should be.
+
+    reflectance: (band, y, x), of a product that encodes its coordinates.
+    """
+    seen = SimpleNamespace(reflectance=reflectance)
+    for errors in position_errors_m(seen, patch, OFFSET).values():
+        assert np.abs(errors).max() <= POSITION_ERROR_M
 
 
 def depth_m(tile, x, y):

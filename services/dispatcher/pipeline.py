@@ -195,8 +195,8 @@ class Dispatcher:
     ) -> bool:
         """Make the tasks of a round pending: one a product, and one a batch of patches without a next one.
 
-        A patch without a next one of which nothing is kept needs no task: it is settled here, where it is
-        known what it was sent to. Returns whether there are tasks.
+        A patch without a next one of which nothing is kept needs no task: it is settled with the round, as it
+        is known here what it was sent to. Returns whether there are tasks.
         """
         scenes = {scene.id: scene for scene in coverage.scenes}
         earlier = {
@@ -209,7 +209,8 @@ class Dispatcher:
         for name, scene_id in plan.items():
             cuts[scene_id].append(name)
         rest = sorted(name for name in wanted if name not in plan)
-        self._settle_absent(request.key, run, [name for name in rest if not earlier.get(name)], history)
+        absent = [name for name in rest if not earlier.get(name)]
+        settled = explain_absent(absent, history.tried, self.ledger.work(request.key)) if absent else {}
         rest = [name for name in rest if earlier.get(name)]
         header: dict[str, Any] = {
             "run": run,
@@ -228,17 +229,10 @@ class Dispatcher:
             batch = rest[begin : begin + SETTLE_BATCH]
             work = tuple(PatchWork(name=name, earlier=earlier[name]) for name in batch)
             messages.append(SettlePatches(**header, block=block, patches=work))
-        if self.ledger.open_round(request.key, run, number, messages):
-            log.info("round opened", round=number, products=len(cuts), settled=len(rest))
+        if self.ledger.open_round(request.key, run, number, messages, settled):
+            count_patches("images", settled.values())
+            log.info("round opened", round=number, products=len(cuts), settled=len(rest), absent=len(absent))
         return bool(messages)
-
-    def _settle_absent(self, region: str, run: str, patches: Sequence[str], history: _History) -> None:
-        """Record what becomes of patches of which no product has shown anything, and none is left."""
-        if not patches:
-            return
-        outcomes = explain_absent(patches, history.tried, self.ledger.work(region))
-        self.ledger.record(region, run, "images", outcomes)
-        count_patches("images", outcomes.values())
 
     def _read_history(self, region: str) -> _History:
         kept: dict[str, set[str]] = defaultdict(set)

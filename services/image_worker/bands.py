@@ -1,5 +1,6 @@
 """The bands of a product: checked by their first bytes, decoded one JP2 tile at a time."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
@@ -111,4 +112,4 @@ class Band:
                 self._parts.locate(other)[0][0] if self._parts.found(other) else self._parts.walked_to
                 for other in self._needed
             ]
-            self._file.forget(min(first, default=self.head.head.end))
+            self._file.forget(min(first, default=sys.maxsize))

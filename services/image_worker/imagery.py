@@ -87,9 +87,10 @@ class ProductImagery:
         fit = partial(fit_threads, opened.product, sites, self._threads, self._limit)
         threads = fit(opened.held_bytes)
         plan = opened.plan(needed_tiles(opened.product, sites), self._rates)
-        hold = False
-        with suppress(PermanentError):
-            threads, hold = fit(plan.held_bytes), True
+        hold = plan.held_bytes == opened.held_bytes
+        if not hold:
+            with suppress(PermanentError):
+                threads, hold = fit(plan.held_bytes), True
         room = Room(self._limit - opened.held_bytes - working_bytes(opened.product, sites, threads))
         # The turn is not taken before all is there that has to be checked: until then another may cut.
         with opened.fetch(plan, room, hold) as bands, turn:

@@ -25,7 +25,7 @@ from services.image_worker.records import Records
 from services.image_worker.turn import Turn
 from services.image_worker.uploads import Uploads
 
-GONE = "what earlier products have shown of it is no longer in the store"
+GONE = "what earlier products have shown of it is no longer whole in the store"
 """Of a patch that was to be made of that alone: a retry has it shown again."""
 log = structlog.get_logger()
 Write = Callable[[], None]
@@ -86,19 +86,26 @@ class ImageWorker:
     def _read_stored(self, message: CutScene, names: Collection[str]) -> Iterator[tuple[Patch, Observation]]:
         """What the scene shows of patches, as far as it is stored: left there by an attempt that was cut
         short, or by a run that Redis has forgotten. What is not whole is left out, with a warning."""
-        layout, scene_id = self._layout(message), message.scene.id
-        listed = self.store.find(layout.observations_of(scene_id, message.recipe))
+        listed = self.store.find(self._layout(message).observations_of(message.scene.id, message.recipe))
         there = {patch_of_key(entry.key) for entry in listed}
         for name in names:
             if name not in there:
                 continue
-            data = self.store.get(layout.observation(name, scene_id, message.recipe))
-            try:
-                observation = decode_observation(data or b"", scene_id)
-            except PermanentError as error:
-                log.warning("an observation is broken; it is cut again", patch=name, reason=str(error))
-                continue
-            yield parse_patch(name), observation
+            observation = self._read_observation(message, name, message.scene)
+            if observation is not None:
+                yield parse_patch(name), observation
+
+    def _read_observation(self, message: ImageMessage, patch: str, scene: SceneRef) -> Observation | None:
+        """What a scene has shown of a patch, as it is stored; None, with a warning, where it is not whole."""
+        data = self.store.get(self._layout(message).observation(patch, scene.id, message.recipe))
+        if data is None:
+            log.warning("an observation is gone", patch=patch, lost=scene.name)
+            return None
+        try:
+            return decode_observation(data, scene.id)
+        except PermanentError as error:
+            log.warning("an observation is broken", patch=patch, lost=scene.name, reason=str(error))
+            return None
 
     def _take(
         self,
@@ -169,14 +176,11 @@ class ImageWorker:
 
         shown: is given the scene of each.
         """
-        layout = self._layout(message)
         for scene in work.earlier:
-            data = self.store.get(layout.observation(work.name, scene.id, message.recipe))
-            if data is None:
-                log.warning("an observation is gone", patch=work.name, lost=scene.name)
-                continue
-            shown.append(scene)
-            yield decode_observation(data, scene.id)
+            observation = self._read_observation(message, work.name, scene)
+            if observation is not None:
+                shown.append(scene)
+                yield observation
 
     def _encode(
         self,

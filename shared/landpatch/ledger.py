@@ -158,14 +158,24 @@ class Ledger:
 
     # tasks
 
-    def open_round(self, region: str, run: str, number: int, messages: Sequence[ImageMessage]) -> bool:
+    def open_round(
+        self,
+        region: str,
+        run: str,
+        number: int,
+        messages: Sequence[ImageMessage],
+        settled: Mapping[str, Outcome] | None = None,
+    ) -> bool:
         """Open round `number`, if the round before it is the last: all of it, or nothing.
 
-        messages: ask for the tasks that become pending; they are kept until the run is over. Returns whether
-        the round has been opened.
+        messages: ask for the tasks that become pending; they are kept until the run is over. settled: what
+        has become of images, by patch, that need no task. Returns whether the round has been opened.
         """
         tasks = {message.task: pack(dump_message(message)) for message in messages}
-        return bool(self._call("open_round", region, run, number - 1, number, json.dumps(tasks), len(tasks)))
+        sent = json.dumps(tasks), len(tasks)
+        return bool(
+            self._call("open_round", region, run, number - 1, number, *sent, *_by_turns(settled or {}))
+        )
 
     def add_labels(self, region: str, run: str, messages: Sequence[FetchLabels]) -> None:
         """Make the label tasks that these ask for pending."""

@@ -16,10 +16,10 @@ from tests.waiting import LONG_S, wait_until
 
 SIZE = {"width": 1200, "height": 800}
 BASE_GREEN = (0, 200, 0)
-DRAWN_S = 60
 PICTURES_ARE_THERE = (
     "[...document.querySelectorAll('img.leaflet-tile')].every(img => !img.src || img.complete)"
 )
+CORNER = "document.querySelector('.leaflet-map-pane').getBoundingClientRect().toJSON()"
 
 
 @contextmanager
@@ -55,9 +55,14 @@ class Looker:
     def settle(self):
         """Wait until every picture is there."""
         # The page's policy forbids what wait_for_function does.
-        while not self.page.evaluate(PICTURES_ARE_THERE):
-            self.page.wait_for_timeout(50)
+        wait_until(lambda: self.page.evaluate(PICTURES_ARE_THERE), what="every picture is there")
         self.page.wait_for_timeout(600)  # zooming and fading take 250 ms each
+        wait_until(self._stands_still, what="the map stands still")
+
+    def _stands_still(self):
+        before = self.page.evaluate(CORNER)
+        self.page.wait_for_timeout(200)
+        return self.page.evaluate(CORNER) == before
 
     def places(self, patches: Iterable[str], east_m: float, north_m: float) -> list[tuple[int, int]]:
         """Where on the screen a place in each patch is, from its lower left corner."""
@@ -87,5 +92,5 @@ class Looker:
         """Wait until a place has about that colour, and fail when it does not."""
         wait_until(
             lambda: np.abs(self.colour(patch, *place) - wanted).max() <= off,
-            DRAWN_S, f"{wanted} at {place} of {patch}",
+            what=f"{wanted} at {place} of {patch}",
         )  # fmt: skip

@@ -17,7 +17,7 @@ from landpatch.layout import RegionLayout
 from landpatch.radiometry import BANDS
 from tests.browser import browsing
 from tests.contract.conftest import serving_s3
-from tests.contract.looker import BASE_GREEN, DRAWN_S, looking
+from tests.contract.looker import BASE_GREEN, looking
 from tests.contract.paris import LAYOUT, LEFT, RIGHT, TAGS, make_settings
 from tests.waiting import wait_until
 
@@ -143,9 +143,7 @@ def test_the_file_is_of_a_size_that_a_browser_opens(drawn):
 def test_a_layer_of_the_image_shows_every_patch(looker, region, layer):
     looker.page.check(f"input[name=image][value={layer}]")
     wanted = alternate(*COLOURS[layer])
-    wait_until(
-        lambda: count(looker, region[1], wanted, BLENDED) == PATCHES, DRAWN_S, f"all patches in {layer}"
-    )
+    wait_until(lambda: count(looker, region[1], wanted, BLENDED) == PATCHES, what=f"all patches in {layer}")
 
 
 def test_labels_and_states_show_every_patch(looker, region):
@@ -154,13 +152,13 @@ def test_labels_and_states_show_every_patch(looker, region):
     looker.page.check("input[name=label]")
     looker.page.locator("input[type=range]").nth(1).fill("1")
     wanted = alternate(*CLASS_COLOURS)
-    wait_until(lambda: count(looker, names, wanted, 1) == PATCHES, DRAWN_S, "all labels")
+    wait_until(lambda: count(looker, names, wanted, 1) == PATCHES, what="all labels")
     looker.page.uncheck("input[name=label]")
     looker.page.check("input[name=states]")
-    wait_until(lambda: count(looker, names, COMPLETE, 3) == PATCHES, DRAWN_S, "all states")
+    wait_until(lambda: count(looker, names, COMPLETE, 3) == PATCHES, what="all states")
     assert f"complete {PATCHES}" in " ".join(looker.page.locator(".panel").inner_text().split())
     looker.page.uncheck("input[name=states]")
-    wait_until(lambda: count(looker, names, COMPLETE, 3) == 0, DRAWN_S, "no states")
+    wait_until(lambda: count(looker, names, COMPLETE, 3) == 0, what="no states")
 
 
 @pytest.mark.parametrize("number", [1, PATCHES // 2, PATCHES - 1])

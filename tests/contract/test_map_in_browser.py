@@ -7,7 +7,7 @@ import pytest
 
 import landpatch
 from tests.browser import browsing
-from tests.contract.looker import BASE_GREEN, DRAWN_S, SIZE, Looker, looking
+from tests.contract.looker import BASE_GREEN, SIZE, Looker, looking
 from tests.contract.paris import make_settings, store_region
 from tests.waiting import wait_until
 
@@ -126,4 +126,4 @@ def test_states_and_the_boundary_can_be_switched_on_and_off(looker, region):
     looker.sees(region[0].patch, (300, 300), BASE_GREEN)
     drawn = looker.page.screenshot()
     looker.page.uncheck("input[name=boundary]")
-    wait_until(lambda: looker.page.screenshot() != drawn, DRAWN_S, "the boundary is gone")
+    wait_until(lambda: looker.page.screenshot() != drawn, what="the boundary is gone")

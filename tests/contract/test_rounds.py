@@ -7,6 +7,7 @@ import pytest
 from landpatch import celery
 from landpatch.coverage import dump_scenes
 from landpatch.grid import lay_grid
+from landpatch.layout import RegionLayout
 from landpatch.ledger import Ledger
 from landpatch.messages import AdvanceRegion, CutScene, PatchWork, RegionRequest, SceneRef, SettlePatches
 from landpatch.records import Outcome, Work
@@ -113,10 +114,14 @@ def test_to_settle_patches_nothing_is_read_of_the_other_tasks_of_the_region(worl
     assert not {"cmdstat_hgetall", "cmdstat_hvals", "cmdstat_hscan", "cmdstat_smembers"} & commands
 
 
-def test_a_patch_whose_observations_have_vanished_fails_so_that_a_retry_makes_it(world):
+@pytest.mark.parametrize("stored", [None, b"", b"not an observation"])
+def test_a_patch_whose_observations_are_gone_or_broken_fails_so_that_a_retry_makes_it(world, stored):
     name = world.names[0]
     kept = world.cut(CLOUDY, name).scene
     settle = world.settle(PatchWork(name=name, earlier=(kept,)))
+    key = RegionLayout("rounds", "FR101", 2021).observation(name, CLOUDY, settle.recipe)
+    if stored is not None:
+        world.worker.store.put(key, stored)
     world.ledger.open_round(REGION, world.run, 1, [settle, world.cut(DARK, name)])
     world.worker.settle(settle)
     assert world.ledger.outcomes(REGION, "images") == {name: Outcome("failed", GONE)}

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from itertools import repeat
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from rasterio.io import MemoryFile
 from structlog.testing import CapturingLogger
@@ -25,7 +23,7 @@ from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
 from tests.faults.conftest import PATCH, SCENE
 from tests.faults.proxy import Answer, Rule, announces, breaks_off, drips, names, resets, says, sends
-from tests.scenes import OFFSET, POSITION_ERROR_M, position_errors_m
+from tests.scenes import assert_in_place
 from tests.waiting import LONG_S
 
 pytestmark = pytest.mark.stack
@@ -80,9 +78,7 @@ def stored(open_store, destination):
 
 
 def assert_every_pixel_is_in_its_place(image: bytes) -> None:
-    seen = SimpleNamespace(reflectance=decode_image(image, PATCH).bands[:12])
-    for errors in position_errors_m(seen, PATCH, OFFSET).values():
-        assert np.abs(errors).max() <= POSITION_ERROR_M
+    assert_in_place(decode_image(image, PATCH).bands[:12], PATCH)
 
 
 def test_without_a_fault_every_pixel_is_in_its_place(cut):

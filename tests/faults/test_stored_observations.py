@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from services.image_worker.pipeline import ImageWorker
 from services.image_worker.turn import Turn
 from tests.faults.conftest import PATCH, SCENE, Faulty
 from tests.faults.proxy import Rule, says
-from tests.scenes import OFFSET, POSITION_ERROR_M, position_errors_m
+from tests.scenes import assert_in_place
 
 pytestmark = pytest.mark.stack
 
@@ -82,9 +81,7 @@ def untouched(eo: Faulty) -> Iterator[None]:
 
 
 def assert_every_pixel_is_in_its_place(data: bytes) -> None:
-    seen = SimpleNamespace(reflectance=decode_observation(data, SCENE.id).reflectance)
-    for errors in position_errors_m(seen, PATCH, OFFSET).values():
-        assert np.abs(errors).max() <= POSITION_ERROR_M
+    assert_in_place(decode_observation(data, SCENE.id).reflectance, PATCH)
 
 
 def test_what_is_stored_is_kept_and_no_byte_of_the_product_is_asked_for(cut, store, eo):

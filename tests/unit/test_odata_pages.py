@@ -149,6 +149,29 @@ def test_more_products_than_the_catalogue_passes_over_are_found_all_and_once():
     assert (findings.offline, findings.unusable, findings.requests) == (0, 0, 13)
 
 
+def test_an_answer_that_ends_just_beyond_what_the_catalogue_passes_over_is_whole():
+    with serving_in_order([product(n, GeoFootprint=..., Footprint=...) for n in range(10_500)]) as server:
+        findings = find(server.url)
+    assert (len(findings.scenes), findings.requests) == (10_500, 11)
+
+
+def test_the_next_question_begins_at_the_time_of_the_last_product_in_whatever_zone_it_is_told():
+    told = [product(n, ContentDate={"Start": "2021-06-01T12:00:00.000+02:00"}) for n in range(1000)]
+
+    def answer(server: Any, path: str) -> Answer:
+        if "Start ge 2021-05-01" not in dict(parse_qsl(urlsplit(path).query)).get(
+            "$filter", "Start ge 2021-05-01"
+        ):
+            return 200, {}, b'{"value": []}'
+        link = f"{server.url}?$skiptoken={len(server.paths)}"
+        return 200, {}, json.dumps({"value": told, "@odata.nextLink": link}).encode()
+
+    with serving(answer) as server:
+        find(server.url)
+    asked = dict(parse_qsl(urlsplit(server.paths[-1]).query))["$filter"]
+    assert "ContentDate/Start ge 2021-06-01T10:00:00.000Z" in asked
+
+
 def test_more_products_of_one_moment_than_the_catalogue_passes_over_are_refused():
     products = [product(n, GeoFootprint=..., Footprint=...) for n in range(11_001)]
     with (

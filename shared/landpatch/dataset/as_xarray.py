@@ -47,6 +47,7 @@ def stack_pairs(pairs: Dataset) -> xr.Dataset:
         raise RequestError("there is no patch to stack: nothing was selected")
     entries = pairs.entries
     centres = [_centres(entry.bounds) for entry in entries]
+    labelled = [entry for entry in entries if entry.labelled is not False] or entries[:1]
     return xr.Dataset(
         {
             "image": (
@@ -57,7 +58,7 @@ def stack_pairs(pairs: Dataset) -> xr.Dataset:
             "label": (
                 ("patch", "row", "column"),
                 _stack(lambda number: _label_or_none(pairs, number), len(pairs), _SHAPE, np.dtype("uint8")),
-                _tell_classes([entry.legend for entry in entries]),
+                _tell_classes([entry.legend for entry in labelled]),
             ),
         },
         coords={

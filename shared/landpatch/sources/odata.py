@@ -152,9 +152,9 @@ def find_scenes(
     """All Sentinel-2 L2A products that touch an area.
 
     area, max_cloud: as in `build_filter`. start, end: first and last day, UTC. Follows every page, in an
-    explicit order, and asks anew from the last product on where the catalogue goes no further; a product that
-    comes again counts once. Raises TransientError, also for pages that lead back and so leave products out,
-    or PermanentError for an answer that is none or pages that do not end.
+    explicit order, and asks anew from the last product on where the catalogue goes no further; a usable
+    product that comes again counts once. Raises TransientError, also for pages that lead back and so leave
+    products out, or PermanentError for an answer that is none or pages that do not end.
     """
     begin, last = datetime.combine(start, time.min, UTC), datetime.combine(end, time.max, UTC)
     products: dict[str, _Product] = {}
@@ -195,7 +195,8 @@ def _read_pages(
         for page in _follow(url, session, params):
             yield page
             passed += len(page["value"])
-            if passed > MAX_SKIP:
+            more = _next_page(page, url) is not None or len(page["value"]) >= PAGE_SIZE
+            if passed > MAX_SKIP and more:
                 following = _time_of_last(page, since)
                 break
         since = following
@@ -224,7 +225,7 @@ def _time_of_last(page: dict[str, Any], since: datetime) -> datetime:
         raise PermanentError(f"{_WHAT} gives a product without a time; ask for a shorter time") from error
     if last <= since:
         raise PermanentError(f"{_WHAT} has more than {MAX_SKIP} products of one moment")
-    return last
+    return last.astimezone(UTC)
 
 
 def _read_page(body: bytes) -> dict[str, Any]:

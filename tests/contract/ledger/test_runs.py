@@ -141,6 +141,14 @@ def test_a_round_is_opened_once_and_its_messages_are_there_until_they_are_claime
     assert ledger.claim(REGION, run, "images", 60) == []
 
 
+def test_what_is_settled_with_a_round_is_recorded_only_by_who_opens_it(ledger):
+    run, _ = ledger.start(request())
+    gone = Outcome("missing", "no product in the catalogue covers it")
+    assert ledger.open_round(REGION, run, 1, [cut(run)], {"1_2500_0_0": gone})
+    assert not ledger.open_round(REGION, run, 1, [cut(run)], {"2_5000_0_0": gone})
+    assert ledger.outcomes(REGION, "images") == {"1_2500_0_0": gone}
+
+
 def test_a_round_that_is_opened_again_does_not_make_what_is_done_pending(ledger):
     run, _ = ledger.start(request())
     open_round(ledger, run, 1, 2)

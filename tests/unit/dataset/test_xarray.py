@@ -9,7 +9,7 @@ import xarray as xr
 
 import landpatch
 from landpatch.errors import PermanentError, RequestError
-from tests.training_sets import LUXEMBOURG, PARIS, bands_at, classes_at
+from tests.training_sets import LUXEMBOURG, PARIS, bands_at, classes_at, write_own
 
 
 def test_a_pair_has_its_pixels_at_their_centres(luxembourg):
@@ -56,6 +56,17 @@ def test_where_regions_have_labels_of_several_maps_no_number_has_one_name(other_
     told = landpatch.open(other_map).to_xarray().label.attrs
     assert told["long_name"] == "CLC+ Backbone, city.tif class, 0 = no label"
     assert not [name for name in told if name.startswith("flag")]
+
+
+def test_a_region_without_labels_takes_no_part_in_what_the_classes_are(tmp_path):
+    told = {"source": "raster=city.tif;classes=0123;nearest", "names": {1: "Trees", 2: "Roofs"}}
+    write_own(tmp_path, "FR101", 2021, PARIS[:1], **told)
+    write_own(tmp_path, "FR101", 2018, PARIS[:2], unlabelled=PARIS[:2])
+    shown = landpatch.open(tmp_path / "data").to_xarray()
+    assert shown.label.attrs["long_name"] == "city.tif class, 0 = no label"
+    assert flags(shown) == {0: "no_label", 1: "Trees", 2: "Roofs"}
+    unlabelled = landpatch.open(tmp_path / "data", "FR101/2018").to_xarray()
+    assert unlabelled.label.attrs["long_name"] == "CLC+ Backbone class, 0 = no label"
 
 
 def test_what_the_classes_are_survives_a_file(other_map, tmp_path):
