@@ -1,6 +1,9 @@
 """What every test may use."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
@@ -18,6 +21,13 @@ DATA = Path(__file__).parent / "data"
 def data() -> Path:
     """Genuine data; see data/NOTICE.md."""
     return DATA
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """What a test sets in the environment is gone after it."""
+    with patch.dict(os.environ):
+        yield
 
 
 LONGEST = (
