@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from threading import Thread
 
 import requests
@@ -15,7 +16,15 @@ class Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self)
-        self.server.answer(self)
+        # A connection that is closed over what nobody has read is reset, and with it the answer on its way.
+        connection, self.rfile = (
+            self.rfile,
+            BytesIO(self.rfile.read(int(self.headers.get("Content-Length", 0)))),
+        )
+        try:
+            self.server.answer(self)
+        finally:
+            self.rfile = connection
 
     do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 

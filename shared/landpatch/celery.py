@@ -5,7 +5,7 @@ import time
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, get_args
 
 from billiard import current_process
@@ -176,18 +176,23 @@ def read_message_id(text: str) -> Overdue | None:
 def send(message: TaskMessage, priority: int = PRIORITIES[0]) -> None:
     """Put a message on its queue; raises InfrastructureError when that cannot be done."""
     name, queue = TASKS[type(message)]
-    arguments = {"message": message.model_dump(mode="json")}
-    headers = {SENT_AT: round(time.time(), 1), **name_parent()}
+    put = partial(
+        _sender().send_task,
+        name,
+        kwargs={"message": message.model_dump(mode="json")},
+        queue=queue,
+        priority=priority,
+        task_id=message_id(message),
+        kwargsrepr=describe_message(message),
+        headers={SENT_AT: round(time.time(), 1), **name_parent()},
+    )
     try:
-        _sender().send_task(
-            name,
-            kwargs=arguments,
-            queue=queue,
-            priority=priority,
-            task_id=message_id(message),
-            kwargsrepr=describe_message(message),
-            headers=headers,
-        )
+        try:
+            put()
+        except AttributeError:
+            # When Redis goes away just then, kombu may publish over a channel that it has closed already: it
+            # has no `connection` any more, and nothing has been sent. A second time it takes another.
+            put()
     except OperationalError as error:
         raise InfrastructureError("Redis (LANDPATCH_REDIS_URL) cannot be reached") from error
 
