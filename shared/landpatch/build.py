@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+import structlog
+
 from landpatch.celery import send_claimed
 from landpatch.composite import Method
 from landpatch.errors import InfrastructureError, RequestError, TransientError
@@ -24,6 +26,7 @@ from landpatch.sources.imagery import check_image_source
 from landpatch.sources.label_source import open_label_source
 from landpatch.storage import open_store
 
+log = structlog.get_logger()
 FIRST_YEAR = 2015
 """Sentinel-2A was launched in June 2015."""
 
@@ -177,7 +180,11 @@ class Building:
                 f"{request.key} is being built with other options; wait for that run to end "
                 f"(`landpatch status {request.nuts} --year {request.year}`)"
             )
-        send_claimed(self.ledger, request.key, run, "control", self.settings.lease_s)
+        try:
+            send_claimed(self.ledger, request.key, run, "control", self.settings.lease_s)
+        except InfrastructureError as error:
+            # The ledger knows the run: the reconciler sends what nobody cares for.
+            log.warning("a message could not be sent; the reconciler will", reason=str(error))
         return before.get("run") == run
 
     def last_request(self, region: str) -> RegionRequest:
