@@ -6,9 +6,8 @@ Only addresses that name no place on this machine are replaced, each by a place 
 import ast
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -64,13 +63,12 @@ def trains(example) -> bool:
 
 
 @pytest.fixture
-def beside(paris: Built, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def beside(paris: Built, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a reader of the pages is: beside `.state`, with nothing set."""
     (tmp_path / ".state").symlink_to(stack.state)
     monkeypatch.chdir(tmp_path)
-    # What an example of a page sets is gone after it.
-    with patch.dict(os.environ, clean_environment(), clear=True):
-        yield
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
 
 
 def test_no_page_has_examples_that_nothing_runs(tmp_path):

@@ -195,8 +195,7 @@ def _read_pages(
         for page in _follow(url, session, params):
             yield page
             passed += len(page["value"])
-            more = _next_page(page, url) is not None or len(page["value"]) >= PAGE_SIZE
-            if passed > MAX_SKIP and more:
+            if passed > MAX_SKIP and (_next_page(page, url) or len(page["value"]) >= PAGE_SIZE):
                 following = _time_of_last(page, since)
                 break
         since = following
