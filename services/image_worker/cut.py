@@ -49,14 +49,12 @@ def locate_patches(product: Product, patches: Sequence[Patch]) -> list[Site]:
     """Find the tiles that each patch needs, and an order in which few tiles are needed at a time: along
     the rows of the 10 m bands' tiles, from north to south, from west to east."""
     grid = product.bands["B2"].grid
+    grids = {band.grid.pixel_size_m: band.grid for band in product.bands.values()}
     ranked: list[tuple[tuple[int, int, Patch], Site]] = []
     corners = project_corners(patches, grid.crs)
     for patch, x, y in zip(patches, *corners, strict=True):
         # A pixel more on every side: between its corners a patch's edge is not quite straight.
-        windows = {
-            band.grid.pixel_size_m: needed_window(x, y, band.grid, margin=1)
-            for band in product.bands.values()
-        }
+        windows = {size_m: needed_window(x, y, own, margin=1) for size_m, own in grids.items()}
         first = windows[grid.pixel_size_m]
         if first is None or None in windows.values():
             ranked.append(((-1, 0, patch), Site(patch, ())))
@@ -202,8 +200,7 @@ def _observe(product: Product, tiles: _Tiles, site: Site, scene_id: str) -> Obse
         if warp.window is None:
             return None
         dn = tiles.read(name, warp.window).astype("uint16", copy=False)
-        values, observed, unsaturated = _warp_band(dn, product.radiometry, name, warp)
-        reflectance[number] = values
+        observed, unsaturated = _warp_band(dn, product.radiometry, name, warp, reflectance[number])
         valid &= observed
         clear &= unsaturated
     warp = warp_of[product.bands[SCENE_CLASS].grid.pixel_size_m]
@@ -218,10 +215,14 @@ def _observe(product: Product, tiles: _Tiles, site: Site, scene_id: str) -> Obse
 
 
 def _warp_band(
-    dn: NDArray[np.uint16], radiometry: Radiometry, name: str, warp: Warp
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Reflectance (250, 250), where observed, where not saturated."""
+    dn: NDArray[np.uint16],
+    radiometry: Radiometry,
+    name: str,
+    warp: Warp,
+    reflectance: NDArray[np.float64],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Write a band's reflectance (250, 250); say where it is observed, and where not saturated."""
     scaled, observed, saturated = remove_offset(dn, radiometry.offsets[name])
     warped, seen = warp.bilinear(scaled, observed)
-    unsaturated = ~warp.take_nearest(saturated, outside=False) if saturated.any() else seen
-    return to_reflectance(warped, radiometry.quantification), seen, unsaturated
+    to_reflectance(warped, radiometry.quantification, out=reflectance)
+    return seen, ~warp.take_nearest(saturated, outside=False) if saturated.any() else seen

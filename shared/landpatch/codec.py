@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +94,11 @@ def _profile(patch: Patch) -> dict[str, object]:
     }
 
 
+@cache
+def _grid_crs() -> CRS:
+    return CRS.from_string(GRID_CRS)
+
+
 def check_image(data: bytes, patch: Patch) -> None:
     """Check that bytes are a patch's GeoTIFF with the profile of the contract, without reading its pixels.
 
@@ -144,7 +150,7 @@ def _check_published(image: DatasetReader, what: str, bounds: tuple[float, float
         raise PermanentError(f"{what}: {shape} bands, rows and columns, not {(len(BANDS), *_SHAPE)}")
     if not set(image.dtypes) <= {"float32", "float64"}:
         raise PermanentError(f"{what}: pixels are {image.dtypes[0]}, not float64")
-    if image.crs != CRS.from_string(GRID_CRS):
+    if image.crs != _grid_crs():
         raise PermanentError(f"{what}: lies in another CRS than {GRID_CRS}")
     turned = image.transform.b != 0 or image.transform.d != 0
     if turned or not np.allclose(image.bounds, bounds, rtol=0, atol=_PLACE_TOLERANCE_M):
@@ -168,10 +174,11 @@ def _opened(data: bytes, patch: Patch) -> Iterator[DatasetReader]:
         raise PermanentError(f"{patch.name}.tif: not a TIFF")
     try:
         with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
-            expected = _profile(patch) | {"crs": CRS.from_string(GRID_CRS)}
+            expected = _profile(patch) | {"crs": _grid_crs()}
             del expected["blockysize"]
+            profile = image.profile
             for name, wanted in expected.items():
-                found = image.profile.get(name)
+                found = profile.get(name)
                 if found != wanted:
                     raise PermanentError(f"{patch.name}.tif: {name} is {found}, not {wanted}")
             if image.descriptions != BANDS or set(image.block_shapes) != {(1, PATCH_SIZE_PX)}:

@@ -64,7 +64,7 @@ def compose_best(observations: Iterable[Observation]) -> Composite:
     each = iter(observations)
     first = next(each)
     reflectance, clarity = first.reflectance, first.clarity
-    origin = np.where(clarity == UNSEEN, -1, 0).astype("int16")
+    origin = np.zeros(clarity.shape, dtype="int16")
     count = 1
     for observation in each:
         if count == 1:
@@ -74,7 +74,8 @@ def compose_best(observations: Iterable[Observation]) -> Composite:
         clarity[better] = observation.clarity[better]
         origin[better] = count
         count += 1
-    used = np.bincount(origin[origin >= 0], minlength=count)
+    seen = clarity != UNSEEN
+    used = (np.count_nonzero(seen & (origin == number)) for number in range(count))
     shares = tuple(float(pixels / origin.size) for pixels in used)
     return Composite(add_indices(reflectance), clarity, shares)
 

@@ -29,6 +29,7 @@ from landpatch.settings import Settings
 from landpatch.stages import stage
 
 if TYPE_CHECKING:
+    from botocore.config import _S3Dict
     from mypy_boto3_s3 import S3Client
 
 _WRONG_CREDENTIALS = {
@@ -96,11 +97,13 @@ def make_s3_client(
     connections: int = 10,
     retries: int = 3,
     request_s: float = REQUEST_S,
+    *,
+    hash_payload: bool = True,
 ) -> "S3Client":
     """An S3 client with a session of its own: nothing is taken from the environment or shared.
 
     retries: how often a request is tried again without the caller's knowing. request_s: seconds that one
-    try may take.
+    try may take. hash_payload: sign a hash of what is sent over HTTP; over HTTPS nobody does.
     """
     # Neither a profile nor a configuration file of the user's is looked at.
     core = botocore.session.Session(
@@ -113,12 +116,15 @@ def make_s3_client(
         aws_session_token=session_token.get_secret_value() if session_token else None,
         region_name=region,
     )
+    s3: _S3Dict = {"addressing_style": "path"}
+    if not hash_payload:
+        s3["payload_signing_enabled"] = False
     config = Config(
         connect_timeout=10,
         read_timeout=60,
         retries={"total_max_attempts": 1 + retries, "mode": "standard"},
         max_pool_connections=connections,
-        s3={"addressing_style": "path"},
+        s3=s3,
         # Stores other than AWS do not all know the checksums that botocore adds since 1.36
         # (https://github.com/boto/boto3/issues/4392).
         request_checksum_calculation="when_required",
@@ -321,5 +327,7 @@ def open_store(settings: Settings) -> S3Store:
         settings.store_secret_key,
         settings.store_session_token,
         settings.store_region,
+        # What is stored has its MD5 in a header, which is signed.
+        hash_payload=False,
     )
     return S3Store(client, settings.bucket, settings.store_endpoint, settings.store_url)

@@ -1,5 +1,6 @@
 """Native window -> patch grid: one true warp, straight from a band's UTM grid to EPSG:3035."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,6 +14,7 @@ from pyproj import Transformer
 from landpatch.patch import CRS, PATCH_SIZE_M, PATCH_SIZE_PX, PIXEL_SIZE_M, Patch
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+Place = TypeVar("Place", float, NDArray[np.float64])
 
 _NODES = 12
 """Chebyshev nodes an axis. Over 2.5 km the projections differ from the interpolating polynomial by
@@ -98,22 +100,42 @@ def needed_window(
 
     x, y: points in the grid's CRS, any shape. margin: native pixels to add on every side.
     """
-    cols, rows = _to_pixels(x, y, grid)
-    col0 = max(int(np.floor(cols.min())) - margin, 0)
-    row0 = max(int(np.floor(rows.min())) - margin, 0)
-    col1 = min(int(np.floor(cols.max())) + 2 + margin, grid.width)
-    row1 = min(int(np.floor(rows.max())) + 2 + margin, grid.height)
+    return _window(*_reach(x, y, grid), grid, margin)
+
+
+def _window(
+    col: tuple[float, float], row: tuple[float, float], grid: NativeGrid, margin: int
+) -> Window | None:
+    col0 = max(math.floor(col[0]) - margin, 0)
+    row0 = max(math.floor(row[0]) - margin, 0)
+    col1 = min(math.floor(col[1]) + 2 + margin, grid.width)
+    row1 = min(math.floor(row[1]) + 2 + margin, grid.height)
     if col0 >= col1 or row0 >= row1:
         return None
     return Window(col0, row0, col1 - col0, row1 - row0)
 
 
-def _to_pixels(
+def _reach(
     x: NDArray[np.float64], y: NDArray[np.float64], grid: NativeGrid
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Columns and rows of points; whole numbers are pixel centres, so -0.5 is the grid's outer left or
-    upper edge."""
-    return (x - grid.left) / grid.pixel_size_m - 0.5, (grid.top - y) / grid.pixel_size_m - 0.5
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and greatest column, least and greatest row of points, see `_to_col` and `_to_row`.
+
+    Both only rise or only fall, rounding included, so the extremes of the points are those of their pixels.
+    """
+    return (
+        (_to_col(float(x.min()), grid), _to_col(float(x.max()), grid)),
+        (_to_row(float(y.max()), grid), _to_row(float(y.min()), grid)),
+    )
+
+
+def _to_col(x: Place, grid: NativeGrid) -> Place:
+    """Columns of points; whole numbers are pixel centres, so -0.5 is the grid's outer left edge."""
+    return (x - grid.left) / grid.pixel_size_m - 0.5
+
+
+def _to_row(y: Place, grid: NativeGrid) -> Place:
+    """Rows of points; whole numbers are pixel centres, so -0.5 is the grid's outer upper edge."""
+    return (grid.top - y) / grid.pixel_size_m - 0.5
 
 
 class Warp:
@@ -123,30 +145,36 @@ class Warp:
         """x, y: the patch's pixel centres in the grid's CRS, each (250, 250), see `project_patch`; or those
         of another grid, see `project_pixels`."""
         self.grid = grid
-        self.window = needed_window(x, y, grid)
+        reach = _reach(x, y, grid)
+        self.window = _window(*reach, grid, margin=0)
         """The part of the grid whose pixels the warp takes; None when the grid has none of the patch."""
         if self.window is None:
             return
-        self._col, self._row = _to_pixels(x, y, grid)
-        cols, rows = self._col - self.window.col, self._row - self.window.row
-        self._inner = bool(
-            cols.min() >= 0
-            and rows.min() >= 0
-            and cols.max() <= self.window.width - 1
-            and rows.max() <= self.window.height - 1
+        self._x, self._y = x, y
+        (left, right), (upper, lower) = reach
+        self._inner = (
+            left >= self.window.col
+            and upper >= self.window.row
+            and right - self.window.col <= self.window.width - 1
+            and lower - self.window.row <= self.window.height - 1
         )
         """Every patch pixel has four native neighbours in the window."""
-        self._cols, self._rows = cols.astype("float32"), rows.astype("float32")
+        self._cols = (_to_col(x, grid) - self.window.col).astype("float32")
+        self._rows = (_to_row(y, grid) - self.window.row).astype("float32")
 
     @cached_property
-    def _nearest(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    def _nearest(self) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
         """Position in the flat window of the native pixel that holds each patch pixel's centre, 0 where
-        the window has none, and whether it has; each (250, 250)."""
+        the window has none, and where it has none; each (250, 250), None where it has all."""
         assert self.window is not None  # noqa: S101  # there is nothing to take from otherwise
-        col = np.floor(self._col + 0.5).astype(np.intp) - self.window.col
-        row = np.floor(self._row + 0.5).astype(np.intp) - self.window.row
-        inside = (col >= 0) & (col < self.window.width) & (row >= 0) & (row < self.window.height)
-        return np.where(inside, row * self.window.width + col, 0), inside
+        col = np.floor(_to_col(self._x, self.grid) + 0.5).astype(np.intp) - self.window.col
+        row = np.floor(_to_row(self._y, self.grid) + 0.5).astype(np.intp) - self.window.row
+        position = row * self.window.width + col
+        if self._inner:
+            return position, None
+        outside = (col < 0) | (col >= self.window.width) | (row < 0) | (row >= self.window.height)
+        position[outside] = 0
+        return position, outside
 
     def take_nearest(self, values: NDArray[Scalar], outside: int) -> NDArray[Scalar]:
         """Resample a categorical layer: each patch pixel takes the native pixel that holds its centre.
@@ -154,9 +182,10 @@ class Warp:
         values: (y, x) of the warp's window. Returns (250, 250) of the same dtype, `outside` where the
         grid has no pixel.
         """
-        position, inside = self._nearest
+        position, none = self._nearest
         taken: NDArray[Scalar] = values.ravel()[position]
-        taken[~inside] = outside
+        if none is not None:
+            taken[none] = outside
         return taken
 
     def bilinear(

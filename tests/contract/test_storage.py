@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from landpatch.errors import ConfigurationError, InfrastructureError
-from landpatch.storage import S3Store, make_s3_client
+from landpatch.settings import Settings
+from landpatch.storage import S3Store, make_s3_client, open_store
 from tests.contract.conftest import S3Server
 
 pytestmark = pytest.mark.stack
@@ -27,6 +28,25 @@ def test_an_object_comes_back_as_it_was_put(store, size):
     data = bytes(number % 251 for number in range(size))
     store.put(f"whole/{size}.bin", data, "image/tiff")
     assert store.get(f"whole/{size}.bin") == data
+
+
+def test_an_object_is_hashed_once_and_the_hash_is_signed(s3):
+    settings = Settings(
+        _env_file=None,
+        store_endpoint=s3.endpoint,
+        store_access_key=s3.key,
+        store_secret_key=s3.secret,
+        bucket=s3.bucket,
+    )
+    store = open_store(settings)
+    sent = []
+    store._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request))
+    store.put("signed/a", b"hello")
+    (headers,) = ({name.lower(): value for name, value in request.headers.items()} for request in sent)
+    assert headers["content-md5"] == b"XUFAKrxLKna5cZ2REBfFkg=="
+    assert headers["x-amz-content-sha256"] == b"UNSIGNED-PAYLOAD"
+    assert b"content-md5" in headers["authorization"]
+    assert store.get("signed/a") == b"hello"
 
 
 def test_an_object_replaces_the_one_of_the_same_key_and_its_etag_changes(store):
