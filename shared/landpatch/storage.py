@@ -29,7 +29,6 @@ from landpatch.settings import Settings
 from landpatch.stages import stage
 
 if TYPE_CHECKING:
-    from botocore.config import _S3Dict
     from mypy_boto3_s3 import S3Client
 
 _WRONG_CREDENTIALS = {
@@ -116,20 +115,19 @@ def make_s3_client(
         aws_session_token=session_token.get_secret_value() if session_token else None,
         region_name=region,
     )
-    s3: _S3Dict = {"addressing_style": "path"}
-    if not hash_payload:
-        s3["payload_signing_enabled"] = False
     config = Config(
         connect_timeout=10,
         read_timeout=60,
         retries={"total_max_attempts": 1 + retries, "mode": "standard"},
         max_pool_connections=connections,
-        s3=s3,
+        s3={"addressing_style": "path"},
         # Stores other than AWS do not all know the checksums that botocore adds since 1.36
         # (https://github.com/boto/boto3/issues/4392).
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+    if not hash_payload:
+        config = config.merge(Config(s3={"addressing_style": "path", "payload_signing_enabled": False}))
     client = session.client("s3", endpoint_url=endpoint, config=config)
     _limit_requests(client, request_s)
     return client
