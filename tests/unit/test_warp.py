@@ -100,15 +100,29 @@ def test_a_pixel_is_observed_where_its_nearest_native_pixel_is():
     assert np.allclose(warped[seen], 7)
 
 
-def test_the_outer_half_pixel_of_a_tile_is_kept_and_beyond_it_nothing_is_seen():
-    grid = NativeGrid("EPSG:32631", 0, 2500, 10, 125, 250)
-    x, y = np.meshgrid(3 + 10.0 * np.arange(250), 2500 - 5 - 10.0 * np.arange(250))
-    warp = Warp(x, y, grid)
+# the side of a patch that the tile does not reach: left, top, width and height of the tile, and what it shows
+EDGES = {
+    "east": ((-50, 2550, 130, 260), np.s_[:, :125]),
+    "west": ((1250, 2550, 130, 260), np.s_[:, 125:]),
+    "south": ((-50, 2550, 260, 130), np.s_[:125]),
+    "north": ((-50, 1250, 260, 130), np.s_[125:]),
+}
+
+
+@pytest.mark.parametrize("shift_m", [3, 7])
+@pytest.mark.parametrize("side", EDGES)
+def test_the_outer_half_pixel_of_a_tile_is_kept_and_beyond_it_nothing_is_seen(side, shift_m):
+    (left, top, width, height), shown = EDGES[side]
+    x, y = np.meshgrid(shift_m + 10.0 * np.arange(250), 2500 - shift_m - 10.0 * np.arange(250))
+    warp = Warp(x, y, NativeGrid("EPSG:32631", left, top, 10, width, height))
     values = np.full((warp.window.height, warp.window.width), 9, "float32")
     warped, seen = warp.bilinear(values, np.ones(values.shape, bool))
-    assert seen[:, :125].all()
-    assert not seen[:, 125:].any()
-    assert np.allclose(warped[:, :125], 9)
+    expected = np.zeros((250, 250), bool)
+    expected[shown] = True
+    assert (seen == expected).all()
+    assert np.allclose(warped[seen], 9)
+    assert (warped[~seen] == 0).all()
+    assert (warp.take_nearest(values.astype("uint8"), outside=4) == np.where(expected, 9, 4)).all()
 
 
 def test_a_patch_beside_the_tile_needs_no_window():
