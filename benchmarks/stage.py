@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,37 @@ def start_worker(stage: Stage, job: dict[str, Any], **settings: str) -> "subproc
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def take_turns(*workers: tuple["subprocess.Popen[str]", float]) -> None:
+    """Let one worker run at a time, each for so many seconds, so that what changes the pace of the machine
+    meets all of them alike. The first is running, the others have stopped themselves, or will: that is waited
+    for. All have ended, or the last of them runs alone, at the end."""
+    first, *others = [worker for worker, _ in workers]
+    first.send_signal(signal.SIGSTOP)
+    for other in others:
+        while other.poll() is None and not _has_stopped(other.pid):
+            time.sleep(0.1)
+    left = list(workers)
+    try:
+        while len(left) > 1:
+            for turn in tuple(left):
+                worker, seconds = turn
+                worker.send_signal(signal.SIGCONT)
+                with suppress(subprocess.TimeoutExpired):
+                    worker.wait(seconds)
+                if worker.poll() is None:
+                    worker.send_signal(signal.SIGSTOP)
+                else:
+                    left.remove(turn)
+    finally:
+        for worker, _ in left:
+            worker.send_signal(signal.SIGCONT)
+
+
+def _has_stopped(pid: int) -> bool:
+    # Source: proc(5), the state behind the name in parentheses.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def take_answer(worker: "subprocess.Popen[str]") -> dict[str, Any]:
