@@ -49,7 +49,7 @@ def locate_patches(product: Product, patches: Sequence[Patch]) -> list[Site]:
     """Find the tiles that each patch needs, and an order in which few tiles are needed at a time: along
     the rows of the 10 m bands' tiles, from north to south, from west to east."""
     grid = product.bands["B2"].grid
-    grids = {band.grid.pixel_size_m: band.grid for band in product.bands.values()}
+    grids = product.grids
     ranked: list[tuple[tuple[int, int, Patch], Site]] = []
     corners = project_corners(patches, grid.crs)
     for patch, x, y in zip(patches, *corners, strict=True):
@@ -190,8 +190,7 @@ def cut_patches(
 def _observe(product: Product, tiles: _Tiles, site: Site, scene_id: str) -> Observation | None:
     """Warp the bands to a patch; a pixel is valid where every reflectance band has observed it."""
     x, y = project_patch(site.patch.xmin, site.patch.ymin, product.bands["B2"].grid.crs)
-    warps = {band.grid.pixel_size_m: band.grid for band in product.bands.values()}
-    warp_of = {size_m: Warp(x, y, grid) for size_m, grid in warps.items()}
+    warp_of = {size_m: Warp(x, y, grid) for size_m, grid in product.grids.items()}
     reflectance = np.empty((len(REFLECTANCE_BANDS), PATCH_SIZE_PX, PATCH_SIZE_PX))
     valid = np.ones((PATCH_SIZE_PX, PATCH_SIZE_PX), dtype=np.bool_)
     clear = valid.copy()

@@ -14,6 +14,7 @@ from landpatch.radiometry import Radiometry
 from landpatch.sources.product_files import METADATA, ProductSource, RemoteFiles
 from landpatch.stages import carry_context
 from landpatch.transfer import Fetch, Rates, plan_fetch, split_rest
+from landpatch.warp import NativeGrid
 from services.image_worker.bands import Band, BandHead, open_head
 from services.image_worker.loader import Chunk, ChunkedFile, Loader, MemoryBytes, Room
 from services.image_worker.whole import WholeFile, check_files, tell_unchecked
@@ -30,6 +31,11 @@ class Product:
     radiometry: Radiometry
     bands: Mapping[str, BandHead]
     """`B1` … `B12`, `SCL`; all of one zone and corner."""
+
+    @property
+    def grids(self) -> Mapping[float, NativeGrid]:
+        """The grids of the bands, by pixel size in metres."""
+        return {band.grid.pixel_size_m: band.grid for band in self.bands.values()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,11 @@ def encode_image(bands: NDArray[np.float64], patch: Patch, tags: Mapping[str, st
         return bytes(memory.getbuffer())
 
 
+@cache
+def _grid_crs() -> CRS:
+    return CRS.from_string(GRID_CRS)
+
+
 def _profile(patch: Patch) -> dict[str, object]:
     return {
         "driver": "GTiff",
@@ -86,17 +91,12 @@ def _profile(patch: Patch) -> dict[str, object]:
         "height": PATCH_SIZE_PX,
         "count": len(BANDS),
         "dtype": "float64",
-        "crs": GRID_CRS,
+        "crs": _grid_crs(),
         "transform": from_origin(patch.xmin, patch.ymin + PATCH_SIZE_M, PIXEL_SIZE_M, PIXEL_SIZE_M),
         "interleave": "pixel",
         "tiled": False,
         "blockysize": 1,
     }
-
-
-@cache
-def _grid_crs() -> CRS:
-    return CRS.from_string(GRID_CRS)
 
 
 def check_image(data: bytes, patch: Patch) -> None:
@@ -174,7 +174,7 @@ def _opened(data: bytes, patch: Patch) -> Iterator[DatasetReader]:
         raise PermanentError(f"{patch.name}.tif: not a TIFF")
     try:
         with gdal_env(), MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
-            expected = _profile(patch) | {"crs": _grid_crs()}
+            expected = _profile(patch)
             del expected["blockysize"]
             profile = image.profile
             for name, wanted in expected.items():

@@ -1,6 +1,5 @@
 """Workers of a benchmark that run in turns."""
 
-import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -19,12 +18,12 @@ print(json.dumps(ticks))
 """
 
 
-def start(word: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-c", TICKS, word], stdout=subprocess.PIPE, text=True)
+def start(script: str, word: str = "") -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", script, word], stdout=subprocess.PIPE, text=True)
 
 
 def test_one_worker_runs_at_a_time_and_all_come_to_their_end():
-    first, second = start("runs"), start("stops")
+    first, second = start(TICKS), start(TICKS, "stops")
     take_turns((first, 0.2), (second, 0.1))
     ticks = [(tick, name) for name, worker in (("a", first), ("b", second)) for tick in take_answer(worker)]
     assert len(ticks) == 120
@@ -34,10 +33,7 @@ def test_one_worker_runs_at_a_time_and_all_come_to_their_end():
 
 
 def test_a_worker_that_fails_before_its_turn_leaves_the_other_to_its_end():
-    first = start("runs")
-    second = subprocess.Popen(
-        [sys.executable, "-c", "raise SystemExit(3)"], stdout=subprocess.PIPE, text=True
-    )
+    first, second = start(TICKS), start("raise SystemExit(3)")
     take_turns((first, 0.2), (second, 0.1))
-    assert len(json.loads(first.communicate()[0])) == 60
+    assert len(take_answer(first)) == 60
     assert second.wait() == 3
